@@ -1,0 +1,43 @@
+"""The only importer of onnxruntime: runs a network that lies in memory."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from edge.errors import BundleError
+from edge.preprocess import Tensor
+
+ort.set_default_logger_severity(3)  # errors only: it warns of a missing cpuinfo on every ARM start
+
+
+class Runtime:
+    """One network with one input and one output, on the CPU."""
+
+    def __init__(self, onnx: bytes, *, name: str, threads: int = 1) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads save microseconds and cost an idle core; a bin mostly waits.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no nameable base
+            raise BundleError(f"{name}: onnxruntime cannot open the network ({error})") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise BundleError(
+                f"{name}: the network has {len(inputs)} inputs and {len(outputs)} outputs, "
+                "one of each is needed"
+            )
+        self._input, self._output = inputs[0].name, outputs[0].name
+        self.input_shape = tuple(inputs[0].shape)  # a str or None stands for a free dimension
+        self.output_shape = tuple(outputs[0].shape)
+
+    def run(self, batch: Tensor) -> npt.NDArray[np.float32]:
+        """(b, 3, S, S) float32 to the network's output, (b, n) float32 logits."""
+        outputs = self._session.run([self._output], {self._input: batch})
+        return cast(npt.NDArray[np.float32], outputs[0])

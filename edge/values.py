@@ -1,0 +1,75 @@
+"""The frozen values that flow from camera to broker; names carry units, arrays carry shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+Outcome = Literal["sorted", "unknown", "ambiguous", "empty", "late", "fault"]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in px, x1 and y1 exclusive
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of the camera."""
+
+    pixels: Pixels
+    captured_s: float  # monotonic clock; exposure where the driver tells it, else arrival
+    seq: int  # 1, 2, 3 ... per camera start; a gap is a dropped frame
+    source: str = ""  # file name where the camera is a folder, else empty
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a trigger found worth a decision: the frames to vote on."""
+
+    frames: tuple[Frame, ...]  # at least one, oldest first
+    trigger_s: float  # monotonic clock
+    cause: str  # presence, interval, frame or command
+    box_xyxy: Box | None = None  # where the item lies, if the trigger knows
+    present: bool = True  # False: the trigger has evidence that the tray is empty
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The part of a frame that the classifier sees."""
+
+    pixels: Pixels
+    box_xyxy: Box
+    mask: npt.NDArray[np.bool_] | None = None  # (h, w) of the crop, True on the item
+    segmenter: str = "none"  # what made it; "none" is the whole frame
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Calibrated class probabilities of one crop, in the order of the bundle's labels."""
+
+    probs: npt.NDArray[np.float32]  # (n,), sums to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to happen with an item, and why."""
+
+    outcome: Outcome
+    label: str | None  # the best class, None where no class was judged
+    route: str  # where the item goes; the safe route unless outcome is sorted
+    confidence: float  # mean calibrated probability of `label`, 0..1
+    top: tuple[tuple[str, float], ...]  # best three classes, best first
+    reason: str  # one sentence for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT publication."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    expires_s: int | None = None  # MQTT 5 message expiry, whole seconds
+    correlation: bytes | None = None
