@@ -48,7 +48,7 @@ def load_bundle(onnx_path: Path) -> Bundle:
     if card.get("sha256") != found:
         raise BundleError(
             f"{onnx_path}: sha256 is {found[:12]}..., {card_path.name} says "
-            f"{str(card.get('sha256'))[:12]}...; the file is damaged or was swapped, copy both again"
+            f"{str(card.get('sha256'))[:12]}...; the file is damaged or swapped, copy both again"
         )
     return _bundle_of(card, onnx, onnx_path.stem, card_path)
 

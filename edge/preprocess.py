@@ -25,9 +25,10 @@ class Preprocessing:
 
 
 def prepare(pixels: Pixels, spec: Preprocessing) -> Tensor:
-    """(H, W, 3) uint8 RGB to (1, 3, size, size) float32, normalised by the bundle's mean and std."""
+    """(H, W, 3) uint8 RGB to (1, 3, size, size) float32, normalised by mean and std."""
     square = squeeze(pixels, spec)
-    normalised = (square.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    normalised = (square.astype(np.float32) - mean) / std
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 

@@ -1,0 +1,36 @@
+# make demo: the main job on this machine. make test: the tests. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/smartbin demo --once
+
+test: $(VENV)/.dev
+	@sh tools/ensure-mosquitto.sh
+	$(BIN)/python -m pytest
+
+# What CI runs: the slow suites too, and the trainer's (which need torch).
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/bin/python:
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,152 @@
+"""`smartbin`: the command line; exit 0 ok, 1 run-time fault, 2 bad usage or configuration."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge import __version__
+from edge.errors import PictureError, SmartbinError, UsageError
+
+app = typer.Typer(
+    help="Smart-bin daemon: camera frames in, class decisions over MQTT out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+
+
+def main() -> None:
+    """Entry point: a SmartbinError is a sentence on standard error, never a traceback."""
+    try:
+        app()
+    except SmartbinError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"smartbin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say it, end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(config: ConfigPath = Path("config.toml")) -> None:
+    """Run the daemon until it is stopped, or a folder played once has ended."""
+    from edge.config import load_config
+    from edge.daemon import Daemon
+
+    checked = load_config(config)
+    _log_to_stderr(checked.log.level)
+    stop = threading.Event()
+    daemon = Daemon(checked, stop=stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    daemon.run()
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the sample frames.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Everything on one machine, nothing configured: each decision as the broker returns it."""
+    from edge.demo import run_demo
+
+    _log_to_stderr("warning")
+    shown = []
+    try:
+        for row in run_demo(once=once):
+            shown.append(row)
+            print(row.as_json() if as_json else row.as_text(), flush=True)
+    except KeyboardInterrupt:
+        pass
+    if not as_json:
+        right = sum(row.right for row in shown)
+        print(f"\n{right} of {len(shown)} items right, each by way of the broker and the flap.")
+    if once and not shown:
+        raise SmartbinError("demo: no decision came back through the broker; try again")
+
+
+@app.command()
+def classify(
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    as_json: AsJson = False,
+    segment: Annotated[str, typer.Option(help="How to cut the item out: none.")] = "none",
+    model: Annotated[Path | None, typer.Option(help="A bundle's .onnx; else ours.")] = None,
+) -> None:
+    """Say what is on pictures, by the very code that runs in the bin."""
+    from edge.classify import PictureClassifier
+
+    if segment != "none":
+        raise UsageError(f"--segment {segment}: unknown; known is none")
+    classifier = PictureClassifier(model)
+    faults = 0
+    for path in pictures:
+        try:
+            row = classifier.classify(path)
+        except PictureError as error:  # the other pictures are still judged
+            print(error, file=sys.stderr)
+            faults += 1
+            continue
+        print(json.dumps(row) if as_json else _as_text(row), flush=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _as_text(row: dict[str, object]) -> str:
+    top = row["top"]
+    assert isinstance(top, list)
+    best = "  ".join(f"{label} {share:.0%}" for label, share in top)
+    return f"{row['path']}: {row['outcome']}  {best}"
+
+
+@app.command("check-config")
+def check_config(config: ConfigPath = Path("config.toml")) -> None:
+    """Tell all faults of a configuration at once, its model and routes included."""
+    from edge.config import check_routes, load_config
+    from edge.parts import broker_of, load_model
+
+    checked = load_config(config)
+    broker_of(checked)  # reads certificates and the password file
+    bundle = load_model(checked)
+    check_routes(checked, bundle.labels)
+    print(f"{config}: good; model {bundle.model_id}, classes {', '.join(bundle.labels)}")
+
+
+def _log_to_stderr(level: str) -> None:
+    # The journal stamps the time itself.
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format=f"{stamp}%(levelname)s %(message)s",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Every option of config.toml; what belongs to the site, never what a model has learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.cameras import check_source
+from edge.errors import ConfigError
+from edge.options import Reader, default_of, line_numbers, name_fault, option, rule_of
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOptions:
+    """Who this bin is; topics begin with bins/v1/<site>/<bin>."""
+
+    site: str = option("home", "Site: a street, a plant, a house.", check=name_fault)
+    bin: str = option("bin-1", "This bin; unique within the site.", check=name_fault)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """Where frames come from."""
+
+    source: str = option(
+        "picam:0",
+        "picam:N, v4l2:/dev/videoN, usb:N, rtsp://..., gst:PIPELINE, file:VIDEO or folder:PATH.",
+        check=check_source,
+    )
+    width_px: int = option(640, "Width asked of the camera.", low=64, high=8192, unit="px")
+    height_px: int = option(480, "Height asked of the camera.", low=48, high=8192, unit="px")
+    fps: float = option(10.0, "Frames a second asked of the camera.", low=0.1, high=240, unit="1/s")
+    repeat: bool = option(False, "Play a folder or video file for ever.")
+    rotate_deg: int = option(0, "Clockwise turn: 0, 90, 180 or 270.", low=0, high=270, unit="deg")
+    timeout_s: float = option(
+        5.0, "Silence after which the camera is restarted.", low=0.5, high=300, unit="s"
+    )
+    give_up_s: float = option(
+        120.0, "Silence after which the daemon exits for systemd.", low=1, high=86400, unit="s"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerOptions:
+    """What makes a frame an item."""
+
+    kind: str = option(
+        "presence",
+        "presence: something new came to rest. interval: by the clock. frame: every frame. "
+        "command: only on MQTT cmd/trigger (which works with every kind).",
+        choices=("presence", "interval", "frame", "command"),
+    )
+    settle_s: float = option(0.4, "Rest before an item is judged.", low=0, high=10, unit="s")
+    min_area_frac: float = option(0.01, "Least changed share of the picture.", low=0.0005, high=0.9)
+    interval_s: float = option(10.0, "Time between items.", low=0.05, high=86400, unit="s")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterOptions:
+    """Whether the item is cut out of its background before it is judged."""
+
+    name: str = option("none", "none: the whole frame is judged.", choices=("none",))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which bundle judges."""
+
+    path: str = option(
+        "", "A bundle's .onnx, its .json beside it; empty is the student that smartbin ships."
+    )
+    threads: int = option(1, "Threads of the network.", low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionOptions:
+    """When a judgement is good enough; thresholds themselves are learned and in the bundle."""
+
+    votes: int = option(3, "Frames of an item that vote.", low=1, high=30)
+    min_agreement: float = option(
+        0.6, "Least share of frames with the same class, else ambiguous.", low=0, high=1
+    )
+    deadline_ms: int = option(
+        2000,
+        "From the newest frame that votes to the end of the movement.",
+        low=10,
+        high=60000,
+        unit="ms",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOptions:
+    """Which compartment a class goes to."""
+
+    safe: str = option(
+        "residual", "For every other outcome and for classes not listed.", check=name_fault
+    )
+    by_class: Mapping[str, str] = option({}, "Class of the bundle = compartment.", check=name_fault)
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """The broker. The password comes from password_file, a systemd credential, or
+    SMARTBIN_MQTT_PASSWORD; never from this file."""
+
+    host: str = option("127.0.0.1", "Name or address of the broker.")
+    port: int = option(1883, "1883 plain, 8883 with TLS.", low=1, high=65535)
+    version: str = option(
+        "auto", "auto: 5, and 3.1.1 where the broker has no 5.", choices=("auto", "5", "3.1.1")
+    )
+    keepalive_s: int = option(
+        20, "A silent broker counts as gone after 1.5 times this.", low=5, high=3600, unit="s"
+    )
+    username: str = option("", "Empty: anonymous.")
+    password_file: str = option("", "A file that holds the password alone, mode 0600.")
+    tls: bool = option(False, "Encrypt and check the broker's certificate.")
+    ca_file: str = option("", "CA of the broker's certificate; empty: the system's own.")
+    cert_file: str = option("", "This bin's certificate, where the broker asks for one.")
+    key_file: str = option("", "The key of cert_file.")
+    retry_max_s: float = option(
+        60.0, "Longest wait between attempts, jittered.", low=0.2, high=3600, unit="s"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxOptions:
+    """Events that the broker has not acknowledged yet, on disk."""
+
+    path: str = option(
+        "", "SQLite file; empty: outbox.db in $STATE_DIRECTORY or ~/.local/state/smartbin."
+    )
+    max_events: int = option(
+        200_000,
+        "At most so many wait; beyond it the oldest go, and are counted.",
+        low=100,
+        high=100_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HealthOptions:
+    """What the bin says of itself."""
+
+    interval_s: float = option(30.0, "Time between health messages.", low=0.2, high=3600, unit="s")
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Logging, to standard error (the journal under systemd)."""
+
+    level: str = option("info", "Least level.", choices=("debug", "info", "warning", "error"))
+
+
+SECTIONS: dict[str, type] = {
+    "site": SiteOptions,
+    "camera": CameraOptions,
+    "trigger": TriggerOptions,
+    "segmenter": SegmenterOptions,
+    "model": ModelOptions,
+    "decision": DecisionOptions,
+    "routes": RouteOptions,
+    "mqtt": MqttOptions,
+    "outbox": OutboxOptions,
+    "health": HealthOptions,
+    "log": LogOptions,
+}
+# The routes that config.toml sets up: a three-way bin, everything else residual.
+EXAMPLE_ROUTES = {
+    "cardboard": "paper",
+    "glass": "glass",
+    "metal": "packaging",
+    "paper": "paper",
+    "plastic": "packaging",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration; only the daemon and the command line see it."""
+
+    site: SiteOptions = SiteOptions()
+    camera: CameraOptions = CameraOptions()
+    trigger: TriggerOptions = TriggerOptions()
+    segmenter: SegmenterOptions = SegmenterOptions()
+    model: ModelOptions = ModelOptions()
+    decision: DecisionOptions = DecisionOptions()
+    routes: RouteOptions = RouteOptions()
+    mqtt: MqttOptions = MqttOptions()
+    outbox: OutboxOptions = OutboxOptions()
+    health: HealthOptions = HealthOptions()
+    log: LogOptions = LogOptions()
+    file: str = "config.toml"  # for messages that come later
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration; raises ConfigError with every fault of the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            [f"{path}: cannot be read ({error.strerror}); copy config.toml of the project there"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8"]) from error
+    return parse_config(text, file=str(path))
+
+
+def parse_config(text: str, *, file: str = "config.toml") -> Config:
+    """The configuration of a TOML text; raises ConfigError with every fault of it."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{file}: not TOML: {error}"]) from error
+    reader = Reader(document, line_numbers(text), file=file)
+    reader.refuse_unknown_sections(SECTIONS)
+    sections = {name: reader.section(name, kind) for name, kind in SECTIONS.items()}
+    config = Config(**sections, file=file)
+    _check_together(config, reader)
+    if reader.faults:
+        raise ConfigError(reader.faults)
+    return config
+
+
+def _check_together(config: Config, reader: Reader) -> None:
+    if config.camera.rotate_deg % 90:
+        reader.fault(
+            "camera.rotate_deg", f"= {config.camera.rotate_deg}: must be 0, 90, 180 or 270"
+        )
+    if bool(config.mqtt.cert_file) != bool(config.mqtt.key_file):
+        reader.fault("mqtt.cert_file", "cert_file and key_file are given both or not at all")
+    if config.mqtt.cert_file and not config.mqtt.tls:
+        reader.fault("mqtt.cert_file", "a client certificate needs tls = true")
+    if config.mqtt.password_file and not config.mqtt.username:
+        reader.fault("mqtt.password_file", "a password needs mqtt.username")
+    if config.camera.give_up_s < config.camera.timeout_s:
+        reader.fault("camera.give_up_s", "must not be less than camera.timeout_s")
+
+
+def check_routes(config: Config, labels: tuple[str, ...]) -> None:
+    """Refuse routes for classes that the bundle does not know; raises ConfigError."""
+    reader = Reader({}, _lines_of(config.file), file=config.file)
+    for label in config.routes.by_class:
+        if label not in labels:
+            reader.fault(
+                f"routes.by_class.{label}",
+                f"the model knows no such class; known are {', '.join(labels)}",
+            )
+    if reader.faults:
+        raise ConfigError(reader.faults)
+
+
+def _lines_of(file: str) -> dict[str, int]:
+    try:
+        return line_numbers(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}  # the configuration did not come from a file
+
+
+def template() -> str:
+    """The text of config.toml: every option with its default, unit and range."""
+    parts = ["# Every option of smartbin with its default; after a change: smartbin check-config"]
+    for name, kind in SECTIONS.items():
+        doc = " ".join((kind.__doc__ or "").split())
+        parts += ["", *_comment(doc), f"[{name}]"]
+        for field in dataclasses.fields(kind):
+            parts += _option_lines(name, field)
+    return "\n".join(parts) + "\n"
+
+
+def _option_lines(section: str, field: dataclasses.Field[Any]) -> list[str]:
+    rule = rule_of(field)
+    default = default_of(field)
+    if isinstance(default, dict):
+        rows = [f'{label} = "{route}"' for label, route in EXAMPLE_ROUTES.items()]
+        return ["", f"# {rule.doc}", f"[{section}.{field.name}]", *rows]
+    allowed = rule.allowed(type(default))
+    note = rule.doc if allowed == "text" else f"{rule.doc} [{allowed}]"
+    return [*_comment(note), f"{field.name} = {json.dumps(default)}"]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 98, initial_indent="# ", subsequent_indent="#   ")

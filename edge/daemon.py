@@ -1,0 +1,295 @@
+"""The long-running daemon: knows all the parts, and nothing of what they do inside.
+
+Threads: this one loops over frames, commands and the outbox. `edge.mqtt` has its own two, which
+only hand over. The camera is a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from edge import __version__
+from edge.capture import Capture
+from edge.classifier import Classifier
+from edge.commands import Command, Refusal, answer_to, read_command
+from edge.config import Config, check_routes, load_config
+from edge.errors import ConfigError
+from edge.health import WorkFigures, host_figures
+from edge.judge import Judge
+from edge.mqtt import Incoming, Link
+from edge.notify import Notifier
+from edge.outbox import Postman
+from edge.parts import (
+    broker_of,
+    camera_spec,
+    load_model,
+    outbox_of,
+    routes_of,
+    rules_of,
+    trigger_of,
+)
+from edge.reporter import Reporter
+from edge.segmenters import WholeFrame
+from edge.triggers import Trigger
+from edge.values import Item, Message
+from edge.watch import CameraWatch
+from edge.wire import Origin, State, Topics, birth_message, health_message, state_message
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox and SIGTERM
+FLUSH_S = 5.0  # at the end of a source that is played once, for the last events to leave
+MAX_COMMANDS = 100  # a flood of commands is cut here, not in memory
+
+
+class Daemon:
+    """Built from a checked configuration; `run` returns when stopped or the source has ended."""
+
+    def __init__(self, config: Config, *, stop: threading.Event | None = None) -> None:
+        self._config = config
+        self._stop = stop or threading.Event()
+        self._reload = threading.Event()
+        self._started_s = time.monotonic()
+        self._bundle = load_model(config)
+        self._classifier = Classifier(self._bundle, threads=config.model.threads)
+        self._origin = Origin(
+            topics=Topics(config.site.site, config.site.bin),
+            boot=secrets.token_hex(6),
+            model=self._bundle.model_id,
+            software=__version__,
+        )
+        self._commands: queue.Queue[Incoming] = queue.Queue(MAX_COMMANDS)
+        self._notifier = Notifier()
+        self._figures = WorkFigures()
+        self._capture = Capture(spec=camera_spec(config))
+        self._watch = CameraWatch(
+            self._capture,
+            timeout_s=config.camera.timeout_s,
+            give_up_s=config.camera.give_up_s,
+        )
+        self._outbox = outbox_of(config)
+        self._postman = Postman(self._outbox)
+        self._link = self._build_link()
+        self._reporter = Reporter(
+            origin=self._origin,
+            link=self._link,
+            outbox=self._outbox,
+            postman=self._postman,
+            deadline_s=config.decision.deadline_ms / 1000,
+        )
+        self._adopt(config)
+        self._state: tuple[State, str] = ("init", "starting")
+        self._paused = False
+        self._seen_frame = False
+        self._health_due_s = 0.0
+
+    def run(self, *, broker_wait_s: float = 0.0) -> None:
+        """Work until stopped; raises CameraError where the camera stays away.
+
+        `broker_wait_s` holds the first frame back until the broker is there, at most so long: for
+        a source that is played once, whose decisions would be lost.
+        """
+        log.info("smartbin %s, %s, %s", __version__, self._origin.model, self._origin.topics.root)
+        self._link.start()
+        try:
+            self._await_broker(broker_wait_s)
+            self._capture.start()
+            while not self._stop.is_set() and not self._capture.ended:
+                self._step()
+            self._flush()
+        finally:
+            self._notifier.stopping()
+            self._capture.close()
+            last = self._state_message("stopped", "the daemon has ended")
+            self._link.stop(last)
+            self._outbox.close()
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read again (SIGHUP); may be called from anywhere."""
+        self._reload.set()
+
+    def _step(self) -> None:
+        restarts = self._watch.restarts
+        frame = self._watch.next(TICK_S)
+        if frame is not None or self._watch.restarts > restarts:
+            self._notifier.progress()
+        if frame is not None and not self._paused:
+            self._seen_frame = True
+            item = self._trigger.see(frame)
+            if item is not None:
+                self._handle(item)
+        self._obey_commands()
+        if self._reload.is_set():
+            self._reload.clear()
+            log.info("%s", self._reload_config()["detail"])
+        self._postman.pump(self._link)
+        self._tell_state()
+        self._tell_health()
+
+    def _await_broker(self, wait_s: float) -> None:
+        until_s = time.monotonic() + wait_s
+        while not self._link.connected and time.monotonic() < until_s:
+            if self._stop.wait(0.01):
+                return
+
+    def _handle(self, item: Item) -> None:
+        verdict = self._judge.judge(item)
+        self._figures.count(verdict.decision, verdict.latency_ms)
+        self._reporter.report(item, verdict)
+
+    def _flush(self) -> None:
+        """Where the source has ended or we are stopped, let the last events leave, in bounds."""
+        if not self._link.connected:
+            return
+        until_s = time.monotonic() + FLUSH_S
+        while self._outbox.depth and self._link.connected and time.monotonic() < until_s:
+            self._postman.pump(self._link)
+            time.sleep(0.005)
+
+    def _tell_state(self) -> None:
+        state = self._present_state()
+        if state == self._state:
+            return
+        first_ready = self._state[0] == "init" and state[0] == "ready"
+        self._state = state
+        log.info("state: %s (%s)", *state)
+        self._link.publish(self._state_message(*state))
+        if first_ready:
+            self._notifier.ready(state[1])
+        else:
+            self._notifier.status(f"{state[0]}: {state[1]}")
+
+    def _present_state(self) -> tuple[State, str]:
+        if self._watch.trouble:
+            return "degraded", f"camera: {self._watch.trouble}"
+        if not self._seen_frame:
+            return "init", "waiting for the first frame"
+        if self._reporter.trouble:
+            return "degraded", self._reporter.trouble
+        return "ready", "paused by a command" if self._paused else "deciding"
+
+    def _state_message(self, state: State, reason: str) -> Message:
+        return state_message(self._origin, state, reason=reason, ts=time.time())
+
+    def _tell_health(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._health_due_s or not self._link.connected:
+            return
+        self._health_due_s = now_s + self._config.health.interval_s
+        figures = {
+            **host_figures(uptime_s=now_s - self._started_s),
+            **self._figures.summary(),
+            "outbox": {"depth": self._outbox.depth, "overflowed": self._outbox.overflowed},
+            "drops": {
+                "frames": self._capture.dropped,
+                "decisions": self._reporter.drops.decisions,
+                "events": self._reporter.drops.events,
+            },
+            "camera_restarts": self._watch.restarts,
+        }
+        self._link.publish(health_message(self._origin, figures, ts=time.time()))
+
+    def _greet(self) -> None:
+        """In the network thread, after every connection: who we are and how."""
+        config = self._config
+        self._link.publish(
+            birth_message(
+                self._origin,
+                labels=self._classifier.labels,
+                routes=config.routes.by_class,
+                safe=config.routes.safe,
+                capabilities=("trigger", "pause", "resume", "reload", "ping"),
+                ts=time.time(),
+            )
+        )
+        self._link.publish(self._state_message(*self._state))
+
+    def _build_link(self) -> Link:
+        lost = self._state_message("lost", "the connection broke without a farewell")
+        return Link(
+            broker=broker_of(self._config),
+            client_id=f"smartbin-{self._config.site.site}-{self._config.site.bin}",
+            will=lost,
+            subscriptions=(self._origin.topics.commands,),
+            on_connect=self._greet,
+            on_message=self._take_command,
+            on_ack=self._postman.acknowledge,
+        )
+
+    def _take_command(self, incoming: Incoming) -> None:
+        try:
+            self._commands.put_nowait(incoming)
+        except queue.Full:
+            log.warning("command on %s dropped: %d wait already", incoming.topic, MAX_COMMANDS)
+
+    def _obey_commands(self) -> None:
+        while True:
+            try:
+                incoming = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            command = read_command(incoming)
+            answer = self._obey(command)
+            log.info("command %s: %s", command.verb, answer["detail"])
+            message = answer_to(incoming, {"verb": command.verb, **answer})
+            if message:
+                self._link.publish(message)
+
+    def _obey(self, command: Command | Refusal) -> dict[str, Any]:
+        if isinstance(command, Refusal):
+            return {"ok": False, "detail": command.sentence}
+        match command.verb:
+            case "ping":
+                return {"ok": True, "detail": "pong"}
+            case "trigger":
+                return self._fire()
+            case "pause" | "resume":
+                self._paused = command.verb == "pause"
+                self._trigger.reset()
+                return {"ok": True, "detail": f"{command.verb}d"}
+            case "reload":
+                return self._reload_config()
+            case _:
+                return {"ok": False, "detail": "models are changed by installing a bundle"}
+
+    def _fire(self) -> dict[str, Any]:
+        if self._paused:
+            return {"ok": False, "detail": "paused; resume first"}
+        self._trigger.fire(time.monotonic())
+        return {"ok": True, "detail": "the next frames will be judged"}
+
+    def _adopt(self, config: Config) -> None:
+        """Build what a reload may change: trigger, rules, routes, deadline."""
+        check_routes(config, self._classifier.labels)
+        deadline_s = config.decision.deadline_ms / 1000
+        self._trigger: Trigger = trigger_of(config)
+        self._judge = Judge(
+            segmenter=WholeFrame(),
+            classifier=self._classifier,
+            rules=rules_of(self._bundle, config),
+            routes=routes_of(config),
+            deadline_s=deadline_s,
+        )
+        self._reporter.deadline_s = deadline_s
+        self._config = config
+
+    def _reload_config(self) -> dict[str, Any]:
+        """Take over what can be changed in flight; a faulty file changes nothing."""
+        try:
+            config = load_config(Path(self._config.file))
+            fixed = [
+                name
+                for name in ("site", "camera", "segmenter", "model", "mqtt", "outbox", "log")
+                if getattr(config, name) != getattr(self._config, name)
+            ]
+            self._adopt(config)
+        except ConfigError as error:
+            return {"ok": False, "detail": f"the old configuration is kept: {error}"}
+        rest = f"; a restart is needed for {', '.join(fixed)}" if fixed else ""
+        return {"ok": True, "detail": f"configuration read again{rest}"}

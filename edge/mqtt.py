@@ -1,0 +1,315 @@
+"""The only importer of paho-mqtt: one broker, for as long as the daemon lives.
+
+Threads: `_run` connects and waits; paho's own thread carries packets and calls the callbacks. Each
+connection gets a fresh client, so that nothing held in memory is sent again after a break: a
+decision must not arrive late, and events come again from the outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.errors import ConfigError
+from edge.values import Message
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+RETRY_MIN_S = 0.5
+MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
+MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
+UNSUPPORTED_VERSION = 132
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to be let in; the password never shows in a repr."""
+
+    host: str
+    port: int
+    version: str = "auto"  # auto, 5 or 3.1.1
+    keepalive_s: int = 20
+    username: str = ""
+    password: str = ""
+    tls: ssl.SSLContext | None = None
+    retry_max_s: float = 60.0
+
+    def __repr__(self) -> str:
+        return f"Broker({self.address})"
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}{' with TLS' if self.tls else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of the broker's, with what MQTT 5 says beside the payload."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    response_topic: str = ""
+    correlation: bytes | None = None
+
+
+def tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
+    """Certificate and host name are always checked; raises ConfigError naming the file."""
+    for name in (ca_file, cert_file, key_file):
+        if name and not Path(name).is_file():
+            raise ConfigError([f"mqtt: {name}: no such file; put the certificate there"])
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+        if cert_file:
+            context.load_cert_chain(cert_file, key_file)
+    except (ssl.SSLError, OSError) as error:
+        named = ca_file or cert_file or "the system's CA store"
+        raise ConfigError([f"mqtt: {named}: not usable for TLS ({error})"]) from error
+    return context
+
+
+class Link:
+    """A connection that heals itself; publishing never waits for the network.
+
+    `on_connect` is called, in paho's thread, after every accepted connection, and may publish.
+    `on_message` and `on_ack(connection, mid, accepted)` are called in that thread too and must
+    only hand over: paho holds a lock while it calls them.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        client_id: str,
+        will: Message | None = None,
+        subscriptions: tuple[str, ...] = (),
+        on_connect: Callable[[], None] = lambda: None,
+        on_message: Callable[[Incoming], None] = lambda incoming: None,
+        on_ack: Callable[[int, int, bool], None] = lambda connection, mid, accepted: None,
+    ) -> None:
+        self._broker = broker
+        self._client_id = client_id
+        self._will = will
+        self._subscriptions = subscriptions
+        self._on_connect = on_connect
+        self._on_message = on_message
+        self._on_ack = on_ack
+        self._protocol = paho.MQTTv311 if broker.version == "3.1.1" else paho.MQTTv5
+        self._client: paho.Client | None = None  # of the present connection
+        self._stop = threading.Event()
+        self._broken = threading.Event()  # the present connection is over
+        self._answered = threading.Event()  # accepted, refused or broken: no longer open
+        self._accepted = threading.Event()  # the broker has let us in
+        self._retry_now = False  # the refusal is cured by the other protocol version
+        self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
+        self._last_trouble = ""
+        self.connection = 0  # counts connections; a mid is unique within one
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us; a refused connection does not count."""
+        return self._accepted.is_set()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in words; empty while there is one."""
+        return "" if self.connected else self._last_trouble or "not connected yet"
+
+    def start(self) -> None:
+        """Begin to connect, in the background; returns at once."""
+        self._thread.start()
+
+    def publish(self, message: Message) -> int | None:
+        """Hand over to the network thread; the message id, or None where it was not taken."""
+        client = self._client
+        if client is None or not self.connected:
+            return None
+        info = client.publish(
+            message.topic,
+            message.payload,
+            qos=message.qos,
+            retain=message.retain,
+            properties=self._properties(message),
+        )
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def stop(self, last: Message | None = None, *, timeout_s: float = 2.0) -> None:
+        """Say a last thing, take leave of the broker (no last will) and end; idempotent."""
+        client = self._client
+        if client is not None and self.connected and not self._stop.is_set():
+            self._say_last(client, last, timeout_s)
+            client.disconnect()
+        self._stop.set()
+        self._end_connection()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _say_last(self, client: paho.Client, last: Message | None, timeout_s: float) -> None:
+        if last is None:
+            return
+        info = client.publish(
+            last.topic,
+            last.payload,
+            qos=last.qos,
+            retain=last.retain,
+            properties=self._properties(last),
+        )
+        try:
+            info.wait_for_publish(timeout_s)
+        except (RuntimeError, ValueError) as error:
+            log.warning("mqtt: the last message was not sent: %s", error)
+
+    def _run(self) -> None:
+        delay_s = RETRY_MIN_S
+        while not self._stop.is_set():
+            if self._one_connection():
+                delay_s = RETRY_MIN_S
+            if self._retry_now:
+                self._retry_now = False
+                continue
+            # Decorrelated jitter: bins that lost one broker together must not return together.
+            longest_s = max(RETRY_MIN_S, min(self._broker.retry_max_s, delay_s * 3))
+            delay_s = random.uniform(RETRY_MIN_S, longest_s)
+            if self._stop.wait(delay_s):
+                return
+
+    def _one_connection(self) -> bool:
+        """Connect, and wait until it is over; True if the broker had let us in."""
+        client = self._new_client()
+        self._broken.clear()
+        self._answered.clear()
+        self._client = client
+        self.connection += 1
+        accepted = False
+        try:
+            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+            client.loop_start()
+            accepted = self._wait_for_end()
+        except (OSError, ValueError) as error:
+            self._report(f"cannot reach {self._broker.address} ({error})")
+        finally:
+            self._accepted.clear()
+            self._client = None
+            client.loop_stop()
+        return accepted
+
+    def _wait_for_end(self) -> bool:
+        if not self._answered.wait(CONNECT_TIMEOUT_S):
+            self._report(f"{self._broker.address} does not answer as an MQTT broker")
+            return False
+        if not self._accepted.is_set():
+            return False
+        self._broken.wait()
+        return True
+
+    def _new_client(self) -> paho.Client:
+        five = self._protocol == paho.MQTTv5
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=self._protocol,
+            clean_session=None if five else True,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(MAX_IN_MEMORY)
+        if self._broker.username:
+            client.username_pw_set(self._broker.username, self._broker.password or None)
+        if self._broker.tls:
+            client.tls_set_context(self._broker.tls)
+        if self._will:
+            will = self._will
+            client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_publish = self._acknowledged
+        return client
+
+    def _connected(self, client: paho.Client, _data: Any, _flags: Any, code: Any, _p: Any) -> None:
+        if code.is_failure:
+            self._refused(code)
+            return
+        for topic in self._subscriptions:
+            client.subscribe(topic, qos=1)
+        self._last_trouble = ""
+        self._accepted.set()
+        self._answered.set()
+        version = "5" if self._protocol == paho.MQTTv5 else "3.1.1"
+        log.info("mqtt: connected to %s, version %s", self._broker.address, version)
+        self._on_connect()
+
+    def _refused(self, code: ReasonCode) -> None:
+        if self._broker.version == "auto" and code.value == UNSUPPORTED_VERSION:
+            log.info("mqtt: %s has no version 5, taking 3.1.1", self._broker.address)
+            self._protocol = paho.MQTTv311
+            self._retry_now = True
+        else:
+            self._report(f"{self._broker.address} refuses the connection: {code}{_remedy(code)}")
+        self._end_connection()
+
+    def _disconnected(
+        self, client: paho.Client, _data: Any, _flags: Any, code: Any, _p: Any
+    ) -> None:
+        if client is not self._client:
+            return  # an old connection's last word
+        if self.connected and not self._stop.is_set():
+            self._report(f"lost {self._broker.address}: {code}")
+        self._end_connection()
+
+    def _end_connection(self) -> None:
+        self._accepted.clear()
+        self._broken.set()
+        self._answered.set()
+
+    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        properties = message.properties
+        self._on_message(
+            Incoming(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                retained=message.retain,
+                response_topic=getattr(properties, "ResponseTopic", ""),
+                correlation=getattr(properties, "CorrelationData", None),
+            )
+        )
+
+    def _acknowledged(self, client: paho.Client, _data: Any, mid: int, code: Any, _p: Any) -> None:
+        if client is self._client:
+            self._on_ack(self.connection, mid, not code.is_failure)
+
+    def _report(self, trouble: str) -> None:
+        if trouble != self._last_trouble:  # once, not at every attempt
+            log.warning("mqtt: %s; running on, events wait in the outbox", trouble)
+        self._last_trouble = trouble
+
+    def _properties(self, message: Message) -> Properties | None:
+        if self._protocol != paho.MQTTv5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if message.expires_s is not None:
+            properties.MessageExpiryInterval = message.expires_s
+        if message.correlation is not None:
+            properties.CorrelationData = message.correlation
+        return properties
+
+
+def _remedy(code: ReasonCode) -> str:
+    hints = {
+        134: "; check mqtt.username and the password",
+        135: "; the broker's ACL does not know this bin",
+    }
+    return hints.get(code.value, "")

@@ -1,0 +1,191 @@
+"""How an option is declared, checked and described; edge.config says which options there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Check = Callable[[str], str | None]  # None, or what is wrong in words
+_META = "smartbin"
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an option may hold, and its line of documentation."""
+
+    doc: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    check: Check | None = None
+
+    def allowed(self, kind: type) -> str:
+        """The range in words, as config.toml's comments and every fault print it."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if kind is bool:
+            return "true or false"
+        if self.low is not None and self.high is not None:
+            return f"{_plain(self.low)}..{_plain(self.high)}{' ' + self.unit if self.unit else ''}"
+        return "text"
+
+
+# What a value of the wrong kind should have been, where the range does not say it.
+_KINDS = {int: ", a whole number", float: ", a number"}
+
+
+def _plain(number: float) -> str:
+    return f"{number:g}" if abs(number) < 1e6 else f"{number:.0f}"
+
+
+def option(default: Any, doc: str, **rule: Any) -> Any:
+    """A dataclass field with its rule: bounds and unit, choices, or a check in code."""
+    metadata = {_META: Rule(doc, **rule)}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field that `option` made."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def rule_of(field: dataclasses.Field[Any]) -> Rule:
+    """The rule that `option` put on a field."""
+    rule = field.metadata[_META]
+    assert isinstance(rule, Rule)  # a field declared without option() is a bug, not input
+    return rule
+
+
+def name_fault(text: str) -> str | None:
+    """Refuse a name that cannot stand in an MQTT topic."""
+    if re.fullmatch(NAME_PATTERN, text):
+        return None
+    return "must be 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit"
+
+
+class Reader:
+    """Builds sections from a parsed TOML document and collects every fault on the way."""
+
+    def __init__(self, document: Mapping[str, Any], lines: Mapping[str, int], *, file: str) -> None:
+        self._document = document
+        self._lines = lines
+        self._file = file
+        self._faults: list[tuple[int, str]] = []
+
+    def fault(self, dotted: str, sentence: str) -> None:
+        """Add a fault about the key `dotted`, with the line on which it stands."""
+        line = self._lines.get(dotted, 0)
+        where = f"{self._file}:{line} {dotted}" if line else f"{self._file} {dotted}"
+        joint = " " if sentence.startswith("=") else ": "
+        self._faults.append((line, where + joint + sentence))
+
+    @property
+    def faults(self) -> list[str]:
+        """Every fault so far, in the order of the file."""
+        return [sentence for _, sentence in sorted(self._faults)]
+
+    def refuse_unknown_sections(self, known: Mapping[str, type]) -> None:
+        """A section that nobody reads is a fault: a setting would be silently lost."""
+        for name in self._document:
+            if name not in known:
+                self.fault(name, f"unknown section{_nearest(name, list(known))}")
+
+    def section(self, name: str, kind: type) -> Any:
+        """One section as its dataclass; options at fault keep their default."""
+        table = self._document.get(name, {})
+        if not isinstance(table, dict):
+            self.fault(name, f"must be a section, written [{name}]")
+            return kind()
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        values = {}
+        for key, value in table.items():
+            dotted = f"{name}.{key}"
+            if key not in fields:
+                self.fault(dotted, f"unknown key{_nearest(key, list(fields))}")
+                continue
+            sentence = self._refusal(fields[key], value, dotted)
+            if sentence:
+                self.fault(dotted, sentence)
+            else:
+                values[key] = _converted(fields[key], value)
+        return kind(**values)
+
+    def _refusal(self, field: dataclasses.Field[Any], value: Any, dotted: str) -> str | None:
+        rule = rule_of(field)
+        default = default_of(field)
+        if isinstance(default, dict):
+            return self._table_refusal(value, dotted, rule)
+        kind = type(default)
+        shown = f"= {value!r}: must be {rule.allowed(kind)}"
+        if not _is_a(value, kind):
+            return f"{shown}{_KINDS.get(kind, '')}"
+        if rule.choices and value not in rule.choices:
+            return shown + _nearest(str(value), list(rule.choices))
+        if rule.low is not None and rule.high is not None and not rule.low <= value <= rule.high:
+            return shown
+        problem = rule.check(value) if rule.check else None
+        return f"= {value!r}: {problem}" if problem else None
+
+    def _table_refusal(self, value: Any, dotted: str, rule: Rule) -> str | None:
+        if not isinstance(value, dict):
+            return f"must be a table, written [{dotted}]"
+        for key, entry in value.items():
+            problem = rule.check(entry) if isinstance(entry, str) and rule.check else "must be text"
+            if problem:
+                self.fault(f"{dotted}.{key}", f"= {entry!r}: {problem}")
+        return None
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _converted(field: dataclasses.Field[Any], value: Any) -> Any:
+    if isinstance(field.default, float):
+        return float(value)
+    if isinstance(value, dict):
+        return {k: v for k, v in value.items() if isinstance(v, str)}
+    return value
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(sorted(known))}"
+
+
+def line_numbers(text: str) -> dict[str, int]:
+    """Where each section and key of a TOML text stands: {"trigger.settle_s": 14, ...}.
+
+    tomllib gives no positions. Keys inside inline tables or multi-line strings are not found, and
+    their faults name the file and key alone.
+    """
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+        key = re.match(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*=", line)
+        if header:
+            section = header[1]
+            lines.setdefault(section, number)
+        elif key:
+            name = key[1].strip('"')
+            lines.setdefault(f"{section}.{name}" if section else name, number)
+    return lines

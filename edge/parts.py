@@ -1,0 +1,102 @@
+"""Builds each part from its section of the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge.bundle import Bundle, load_bundle
+from edge.cameras import CameraSpec
+from edge.config import Config
+from edge.decide import Routes, Rules
+from edge.errors import ConfigError
+from edge.mqtt import Broker, tls_context
+from edge.outbox import Outbox, default_path
+from edge.shipped import default_model
+from edge.triggers import Trigger, build_trigger
+
+PASSWORD_VARIABLE = "SMARTBIN_MQTT_PASSWORD"
+PASSWORD_CREDENTIAL = "mqtt-password"
+
+
+def load_model(config: Config) -> Bundle:
+    """The bundle that a configuration names, or the shipped student."""
+    return load_bundle(Path(config.model.path) if config.model.path else default_model())
+
+
+def broker_of(config: Config) -> Broker:
+    """The broker of a configuration, with its secrets read; raises ConfigError."""
+    mqtt = config.mqtt
+    tls = tls_context(mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if mqtt.tls else None
+    return Broker(
+        host=mqtt.host,
+        port=mqtt.port,
+        version=mqtt.version,
+        keepalive_s=mqtt.keepalive_s,
+        username=mqtt.username,
+        password=_password(mqtt.password_file) if mqtt.username else "",
+        tls=tls,
+        retry_max_s=mqtt.retry_max_s,
+    )
+
+
+def _password(password_file: str) -> str:
+    """From the file named, the systemd credential, or the environment, in this order."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    credential = Path(credentials) / PASSWORD_CREDENTIAL if credentials else None
+    path = Path(password_file) if password_file else credential
+    if path is None or (not password_file and not path.exists()):
+        return os.environ.get(PASSWORD_VARIABLE, "")
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(
+            [f"mqtt.password_file: {path}: cannot be read ({error.strerror})"]
+        ) from error
+
+
+def camera_spec(config: Config) -> CameraSpec:
+    """What is asked of the camera."""
+    camera = config.camera
+    return CameraSpec(
+        source=camera.source,
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+        fps=camera.fps,
+        repeat=camera.repeat,
+        rotate_deg=camera.rotate_deg,
+    )
+
+
+def trigger_of(config: Config) -> Trigger:
+    """A fresh trigger."""
+    # Each frame of a folder of stills shows another item, so there is one vote to have.
+    votes = 1 if config.trigger.kind == "frame" else config.decision.votes
+    return build_trigger(
+        config.trigger.kind,
+        votes=votes,
+        interval_s=config.trigger.interval_s,
+        min_area_frac=config.trigger.min_area_frac,
+        settle_s=config.trigger.settle_s,
+    )
+
+
+def rules_of(bundle: Bundle, config: Config) -> Rules:
+    """What the bundle has learned, with what the site wants."""
+    return Rules(
+        labels=bundle.labels,
+        thresholds=bundle.thresholds,
+        min_margin=bundle.min_margin,
+        min_agreement=config.decision.min_agreement,
+    )
+
+
+def routes_of(config: Config) -> Routes:
+    """Where each class goes at this site."""
+    return Routes(safe=config.routes.safe, by_label=config.routes.by_class)
+
+
+def outbox_of(config: Config) -> Outbox:
+    """The outbox, opened."""
+    path = Path(config.outbox.path) if config.outbox.path else default_path()
+    return Outbox(path, max_events=config.outbox.max_events)

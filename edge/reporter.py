@@ -1,0 +1,110 @@
+"""Tells the world: numbers decisions, stores each as an event, publishes it while it is fresh."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.errors import OutboxError
+from edge.health import clock_synced
+from edge.judge import Verdict
+from edge.mqtt import Link
+from edge.outbox import Outbox, Postman
+from edge.values import Item, Message
+from edge.wire import Origin, Stamp, decision_message, decision_payload, event_message
+
+log = logging.getLogger(__name__)
+
+CLOCK_CHECK_S = 10.0  # adjtimex is cheap, but need not be asked for every item
+
+
+@dataclass
+class Drops:
+    """What did not arrive, counted."""
+
+    decisions: int = 0  # offline or late: an actuator never heard of them
+    events: int = 0  # could not be stored; lost to the record
+
+
+class Reporter:
+    """Used by the main thread alone."""
+
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        link: Link,
+        outbox: Outbox,
+        postman: Postman,
+        deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._origin = origin
+        self._link = link
+        self._outbox = outbox
+        self._postman = postman
+        self.deadline_s = deadline_s
+        self._clock = clock
+        self._wall = wall
+        self._seq = 0
+        self._synced, self._synced_until_s = False, 0.0
+        self.drops = Drops()
+        self.trouble = ""  # why events cannot be stored, in words
+
+    def report(self, item: Item, verdict: Verdict) -> None:
+        """Event to the disk first, then the decision to the network, then the queue onward."""
+        self._seq += 1
+        payload = decision_payload(
+            self._origin, verdict.decision, self._stamp(self._seq, item, verdict)
+        )
+        self._store(event_message(self._origin.topics, payload))
+        fresh = payload["expires_ms"] > 0
+        if not fresh or self._link.publish(decision_message(self._origin.topics, payload)) is None:
+            self.drops.decisions += 1
+        self._postman.pump(self._link)
+        decision = verdict.decision
+        log.info(
+            "item %d%s: %s %s -> %s (%s, %.1f ms)",
+            self._seq,
+            f" {payload['picture']}" if "picture" in payload else "",
+            decision.outcome,
+            decision.label or "-",
+            decision.route,
+            decision.reason,
+            verdict.latency_ms,
+        )
+
+    def _store(self, event: Message) -> None:
+        try:
+            self._outbox.add(event)
+            self.trouble = ""
+        except OutboxError as error:
+            self.drops.events += 1
+            if not self.trouble:
+                log.error("%s; deciding on, events are lost until then", error)
+            self.trouble = str(error)
+
+    def _stamp(self, seq: int, item: Item, verdict: Verdict) -> Stamp:
+        to_wall = self._wall() - self._clock()
+        latency_s = verdict.decided_s - verdict.frame_s
+        return Stamp(
+            seq=seq,
+            cause=item.cause,
+            trigger_ts=verdict.trigger_s + to_wall,
+            frame_ts=verdict.frame_s + to_wall,
+            decided_ts=verdict.decided_s + to_wall,
+            latency_ms=latency_s * 1000,
+            expires_ms=max(0, round((self.deadline_s - latency_s) * 1000)),
+            segmenter=verdict.segmenter,
+            clock_synced=self._clock_synced(),
+            picture=item.frames[-1].source,
+        )
+
+    def _clock_synced(self) -> bool:
+        if self._clock() >= self._synced_until_s:
+            self._synced = clock_synced()
+            self._synced_until_s = self._clock() + CLOCK_CHECK_S
+        return self._synced

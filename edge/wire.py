@@ -1,0 +1,164 @@
+"""Topics and payloads, as docs/asyncapi.yaml publishes them: pure, values in, messages out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge.values import Decision, Message
+
+SCHEMA = 1  # the "v" of every payload; a consumer ignores versions it does not know
+State = Literal["init", "ready", "degraded", "stopped", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one bin."""
+
+    site: str
+    bin: str
+
+    @property
+    def root(self) -> str:
+        return f"bins/v1/{self.site}/{self.bin}"
+
+    def of(self, name: str) -> str:
+        """Topic of state, birth, decision, event, health or ack."""
+        return f"{self.root}/{name}"
+
+    @property
+    def commands(self) -> str:
+        """What to subscribe to for cmd/<verb>."""
+        return f"{self.root}/cmd/+"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which run of which bin speaks."""
+
+    topics: Topics
+    boot: str  # one random id for each start of the daemon
+    model: str  # name@version of the bundle
+    software: str  # version of smartbin
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a decision came about; ts are seconds since the epoch, UTC."""
+
+    seq: int  # 1, 2, 3 ... within a boot, no gaps
+    cause: str  # what triggered it
+    trigger_ts: float
+    frame_ts: float  # exposure of the newest frame that voted
+    decided_ts: float
+    latency_ms: float  # from that frame to the decision, by the monotonic clock
+    expires_ms: int  # after decided_ts; nothing may move later than that
+    segmenter: str
+    clock_synced: bool
+    picture: str = ""  # file name where the camera is a folder
+
+
+def decision_id(origin: Origin, seq: int) -> str:
+    """The same decision has the same id wherever and however often it is told."""
+    return f"{origin.boot}-{seq}"
+
+
+def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[str, Any]:
+    """What `decision` and `event` both say of one item."""
+    payload: dict[str, Any] = {
+        "v": SCHEMA,
+        "id": decision_id(origin, stamp.seq),
+        "site": origin.topics.site,
+        "bin": origin.topics.bin,
+        "boot": origin.boot,
+        "seq": stamp.seq,
+        "cause": stamp.cause,
+        "outcome": decision.outcome,
+        "label": decision.label,
+        "confidence": round(decision.confidence, 4),
+        "top": [[label, round(share, 4)] for label, share in decision.top],
+        "route": decision.route,
+        "reason": decision.reason,
+        "trigger_ts": round(stamp.trigger_ts, 3),
+        "frame_ts": round(stamp.frame_ts, 3),
+        "decided_ts": round(stamp.decided_ts, 3),
+        "latency_ms": round(stamp.latency_ms, 2),
+        "expires_ms": stamp.expires_ms,
+        "model": origin.model,
+        "segmenter": stamp.segmenter,
+        "clock": "synced" if stamp.clock_synced else "unsynced",
+    }
+    if stamp.picture:
+        payload["picture"] = stamp.picture
+    return payload
+
+
+def decision_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
+    """For actuators: never retained, and gone from the broker once it has expired."""
+    expires_s = max(1, math.ceil(payload["expires_ms"] / 1000))
+    return Message(topics.of("decision"), encode(payload), qos=1, expires_s=expires_s)
+
+
+def event_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
+    """For the record: the same decision, by way of the outbox, whenever the broker is there."""
+    return Message(topics.of("event"), encode({**payload, "type": "decision"}), qos=1)
+
+
+def state_message(origin: Origin, state: State, *, reason: str, ts: float) -> Message:
+    """Retained, so that whoever comes later knows how the bin is."""
+    payload = {
+        "v": SCHEMA,
+        "state": state,
+        "reason": reason,
+        "boot": origin.boot,
+        "model": origin.model,
+        "version": origin.software,
+        "ts": round(ts, 3),
+    }
+    return Message(origin.topics.of("state"), encode(payload), qos=1, retain=True)
+
+
+def birth_message(
+    origin: Origin,
+    *,
+    labels: tuple[str, ...],
+    routes: Mapping[str, str],
+    safe: str,
+    capabilities: tuple[str, ...],
+    ts: float,
+) -> Message:
+    """What this bin is; retained, sent at every connection."""
+    payload = {
+        "v": SCHEMA,
+        "site": origin.topics.site,
+        "bin": origin.topics.bin,
+        "boot": origin.boot,
+        "labels": list(labels),
+        "routes": dict(routes),
+        "safe": safe,
+        "capabilities": list(capabilities),
+        "model": origin.model,
+        "version": origin.software,
+        "ts": round(ts, 3),
+    }
+    return Message(origin.topics.of("birth"), encode(payload), qos=1, retain=True)
+
+
+def health_message(origin: Origin, figures: Mapping[str, Any], *, ts: float) -> Message:
+    """How the bin feels; lost ones do not matter, so QoS 0."""
+    payload = {"v": SCHEMA, "boot": origin.boot, "ts": round(ts, 3), **figures}
+    return Message(origin.topics.of("health"), encode(payload))
+
+
+def answer_message(topic: str, correlation: bytes | None, answer: Mapping[str, Any]) -> Message:
+    """The answer to a command, on the topic that the command named."""
+    payload = encode({"v": SCHEMA, **answer})
+    return Message(topic, payload, qos=1, expires_s=60, correlation=correlation)
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Compact JSON; refuses NaN, which no consumer can read."""
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
