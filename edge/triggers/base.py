@@ -1,0 +1,87 @@
+"""What every trigger shares: its contract, and collecting the frames of an item."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edge.values import Box, Frame, Item
+
+log = logging.getLogger(__name__)
+
+# A storm of commands must not grow memory; items of an operator or a light gate never queue so.
+MAX_COLLECTIONS = 32
+
+
+class Trigger(Protocol):
+    """Looks at every frame and says which are an item. Time is Frame.captured_s, nothing else."""
+
+    def see(self, frame: Frame) -> Item | None:
+        """Take in the next frame; return the item that it completes, if it completes one."""
+
+    def fire(self, now_s: float) -> None:
+        """Make the next frames captured after `now_s` an item, whatever they show."""
+
+    def reset(self) -> None:
+        """Forget everything seen; as new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of the tray when an item is complete."""
+
+    present: bool = True  # False only where the tray is known to be empty
+    box_xyxy: Box | None = None
+
+
+@dataclass(slots=True)
+class _Collection:
+    trigger_s: float
+    cause: str
+    frames: list[Frame] = field(default_factory=list)
+
+
+class Collector:
+    """Gathers the next `votes` frames for each of several items, oldest first."""
+
+    def __init__(self, *, votes: int) -> None:
+        self._votes = votes
+        self._open: list[_Collection] = []
+
+    def begin(self, trigger_s: float, cause: str) -> None:
+        """Open an item for the frames captured after `trigger_s`."""
+        if len(self._open) >= MAX_COLLECTIONS:
+            log.warning(
+                "trigger: %d items wait for frames already; one more %s is refused; is the "
+                "camera delivering?",
+                MAX_COLLECTIONS,
+                cause,
+            )
+            return
+        self._open.append(_Collection(trigger_s, cause))
+
+    def add(self, frame: Frame, look: Look | None = None) -> Item | None:
+        """Give a frame to all open items; return the oldest that is complete."""
+        for collection in self._open:
+            if len(collection.frames) < self._votes and frame.captured_s > collection.trigger_s:
+                collection.frames.append(frame)
+        for index, collection in enumerate(self._open):
+            if len(collection.frames) == self._votes:
+                del self._open[index]
+                return _item(collection, look or Look())
+        return None
+
+    def clear(self) -> None:
+        """Drop all open items."""
+        self._open.clear()
+
+
+def _item(collection: _Collection, look: Look) -> Item:
+    return Item(
+        frames=tuple(collection.frames),
+        trigger_s=collection.trigger_s,
+        cause=collection.cause,
+        box_xyxy=look.box_xyxy,
+        present=look.present,
+    )

@@ -1,0 +1,201 @@
+"""The presence trigger: something new lies in the tray and has come to rest.
+
+    learning -> empty -> (moving, resting) -> item -> occupied -> (moving, resting) -> ...
+
+An item is decided once. While it lies there, the scene in which it was decided is the reference:
+matter that is new against that scene and against the empty tray is another item; matter that
+went is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edge.triggers.base import Collector, Look
+from edge.triggers.scene import Extent, Reference, RestWatch, Scene, extent_of, scene_of
+from edge.values import Frame, Item
+
+log = logging.getLogger(__name__)
+
+State = Literal["learning", "empty", "moving", "resting", "occupied"]
+LEAST_SIGMA = 0.002  # of a cell; a few frames may agree by chance
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSettings:
+    """What a site may tune; the defaults suit a tray seen from above."""
+
+    min_area_frac: float  # smaller changes are dirt
+    settle_s: float  # at rest for so long before it counts
+    border_settle_s: float  # the same for a change that reaches the picture's edge: maybe an arm
+    learn_s: float = 0.3  # the tray is empty at the start for so long
+    learn_frames: int = 4
+    adapt_s: float = 30.0  # the empty tray's picture follows slow changes within this time
+    absorb_s: float = 600.0  # what lies there longer belongs to the tray; 0: never
+
+
+class PresenceTrigger:
+    """Makes one item of each thing that comes to rest in the tray."""
+
+    def __init__(self, settings: PresenceSettings, *, votes: int) -> None:
+        self._settings = settings
+        self._votes = votes
+        self._commands = Collector(votes=votes)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the tray; what is seen next is taken for the empty one."""
+        self.state: State = "learning"
+        self._commands.clear()
+        self._rest = RestWatch()
+        self._learned: list[Scene] = []
+        self._empty: Reference | None = None  # the tray without anything
+        self._decided: Reference | None = None  # the scene of the last item; None: tray empty
+        self._decided_s = 0.0
+        self._look = Look()
+        self._resting: list[Frame] = []  # frames of the next item
+        self._shape: tuple[int, ...] = ()
+        self._seen_s = 0.0
+
+    def fire(self, now_s: float) -> None:
+        """Open an item for the frames captured after `now_s`, whatever they show."""
+        self._commands.begin(now_s, "command")
+
+    def see(self, frame: Frame) -> Item | None:
+        """Return the item that this frame completes, commanded or come to rest."""
+        if frame.pixels.shape != self._shape:
+            self._on_new_shape(frame)
+        scene = scene_of(frame.pixels)
+        now_s = frame.captured_s
+        rest_s = self._rest.rest_s(scene, now_s)
+        if self._empty is None:
+            self._learn(scene, rest_s)
+            item = None
+        elif self._decided is None:
+            item = self._see_empty(self._empty, frame, scene, rest_s)
+        else:
+            item = self._see_occupied(self._empty, self._decided, frame, scene, rest_s)
+        self._seen_s = now_s
+        # Complete at the same frame, both show the same: the command is answered, once.
+        return self._commands.add(frame, self._look) or item
+
+    def _on_new_shape(self, frame: Frame) -> None:
+        if self._shape:
+            log.warning(
+                "presence: frames are now %s, were %s; learning the empty tray again",
+                frame.pixels.shape[1::-1],
+                self._shape[1::-1],
+            )
+            self.reset()
+        self._shape = frame.pixels.shape
+
+    def _learn(self, scene: Scene, rest_s: float) -> None:
+        if rest_s == 0:  # something moved: begin again
+            self._learned.clear()
+        self._learned.append(scene)
+        enough = len(self._learned) >= self._settings.learn_frames
+        if enough and rest_s >= self._settings.learn_s:
+            scenes = np.stack(self._learned)
+            # Of a few frames only the mean over all cells is known; each cell's own comes later.
+            variance = np.maximum(scenes.var(axis=0).mean(axis=(0, 1)), LEAST_SIGMA**2)
+            self._empty = Reference(
+                scenes.mean(axis=0), np.broadcast_to(variance, scene.shape).astype(np.float32)
+            )
+            self._learned.clear()
+            self._now_empty()
+
+    def _see_empty(
+        self, empty: Reference, frame: Frame, scene: Scene, rest_s: float
+    ) -> Item | None:
+        changed = empty.changes(scene)
+        extent = extent_of(changed, self._shape)
+        if not self._is_item(extent):
+            self._now_empty()
+            share = self._share(frame.captured_s, self._settings.adapt_s)
+            empty.adapt(scene, changed, share=share)
+            return None
+        return self._await_rest(extent, frame, scene, rest_s)
+
+    def _see_occupied(
+        self, empty: Reference, decided: Reference, frame: Frame, scene: Scene, rest_s: float
+    ) -> Item | None:
+        since_decided = decided.changes(scene)
+        if not self._is_item(extent_of(since_decided, self._shape)):
+            self._now_occupied()
+            self._absorb(scene, frame.captured_s)
+            return None
+        matter = empty.changes(scene)
+        if not self._is_item(extent_of(matter, self._shape)):
+            self._decided = None  # taken away; at once, the next may fall to the same place
+            self._now_empty()
+            return None
+        new = extent_of(since_decided & matter, self._shape)
+        if self._is_item(new):
+            return self._await_rest(new, frame, scene, rest_s)
+        if rest_s >= self._settings.settle_s:  # one of several was taken away
+            self._decide(scene, frame.captured_s)
+        else:
+            self._still_moving()
+        return None
+
+    def _await_rest(
+        self, extent: Extent | None, frame: Frame, scene: Scene, rest_s: float
+    ) -> Item | None:
+        """Gather frames once the new matter rests; return the item when there are enough."""
+        if extent is None:
+            return None
+        at_border = extent.at_border
+        needed_s = self._settings.border_settle_s if at_border else self._settings.settle_s
+        self._look = Look(present=True, box_xyxy=extent.box_xyxy)
+        if rest_s < needed_s:
+            self._still_moving()
+            return None
+        self.state = "resting"
+        self._resting.append(frame)
+        if len(self._resting) < self._votes:
+            return None
+        frames = tuple(self._resting)
+        self._decide(scene, frame.captured_s)
+        return Item(frames, frames[0].captured_s, "presence", box_xyxy=extent.box_xyxy)
+
+    def _decide(self, scene: Scene, now_s: float) -> None:
+        """Make this scene the one that was decided."""
+        if self._empty is not None:
+            self._decided = Reference(scene, self._empty.variance)
+        self._decided_s = now_s
+        self._now_occupied()
+
+    def _absorb(self, scene: Scene, now_s: float) -> None:
+        absorb_s = self._settings.absorb_s
+        if absorb_s and self._empty is not None and now_s - self._decided_s >= absorb_s:
+            log.warning(
+                "presence: a thing has lain there for %.0f s; it counts as part of the tray now",
+                absorb_s,
+            )
+            self._empty = Reference(scene, self._empty.variance)
+            self._decided = None
+            self._now_empty()
+
+    def _now_empty(self) -> None:
+        self.state = "empty"
+        self._resting.clear()
+        self._look = Look(present=False)
+
+    def _now_occupied(self) -> None:
+        self.state = "occupied"
+        self._resting.clear()
+
+    def _still_moving(self) -> None:
+        self.state = "moving"
+        self._resting.clear()
+
+    def _is_item(self, extent: Extent | None) -> bool:
+        return extent is not None and extent.area_frac >= self._settings.min_area_frac
+
+    def _share(self, now_s: float, time_constant_s: float) -> float:
+        return 1 - math.exp(-max(0.0, now_s - self._seen_s) / time_constant_s)

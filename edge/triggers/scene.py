@@ -1,0 +1,180 @@
+"""Small pictures of the tray, and what differs between two of them whatever the light does.
+
+A scene is the frame at about 96x72, as three planes: logarithm of luminance and two ratios of
+colours. In logarithms a lamp, the exposure and the white balance only add something smooth: a
+quadratic surface over the picture for luminance, one constant for each colour ratio. It is fitted
+to the cells that did not change and taken off; what is left is matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.preprocess import resize_down
+from edge.values import Box, Pixels
+
+Plane = npt.NDArray[np.float32]  # (h, w)
+Scene = npt.NDArray[np.float32]  # (h, w, 3): log luminance, log R/G, log B/G
+Mask = npt.NDArray[np.uint8]  # (h, w), 0 or 1
+
+LONG_SIDE = 96  # cells; an item of 2 % of the picture is then 12 cells wide
+DARK = 8.0  # added to every level before the logarithm, so that noise in the dark stays noise
+LOG = np.log(np.arange(256) + DARK).astype(np.float32)
+TO_PLANES = np.array([[0.3, 0.6, 0.1], [1, -1, 0], [0, -1, 1]], np.float32)
+
+FLOOR = np.array([0.04, 0.05, 0.05], np.float32)  # 4 % of light, 5 % of colour is always noise
+NOISE_K = 5.0  # standard deviations of a cell that count as change
+MAX_THRESHOLD = 0.4  # however a cell flickers, more than this is change
+INLIER = 0.08  # residual up to which a cell takes part in the fit of the light
+MIN_INLIERS = 0.25  # of the cells, for the light of the frame before to be believed
+MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
+MOTION_K = 9.0  # six standard deviations, in median absolute deviations
+MOVED_CELLS = 6  # about 0.1 % of the picture
+CLOSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+
+
+def scene_of(pixels: Pixels) -> Scene:
+    """Reduce a frame to its scene."""
+    height, width = pixels.shape[:2]
+    scale = max(1.0, max(height, width) / LONG_SIDE)
+    small = resize_down(pixels, max(1, round(width / scale)), max(1, round(height / scale)))
+    return cast(Scene, cv2.transform(cv2.LUT(small, LOG), TO_PLANES))
+
+
+class Light:
+    """The smooth difference of light between a reference scene and the present one.
+
+    Keeps the last fit: light goes on from frame to frame, so an item that covers most of the
+    picture is not taken for the new light while a quarter of the cells still agree with the old.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        rows, columns = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+        terms = (np.ones_like(rows), rows, columns, rows**2, rows * columns, columns**2)
+        self._terms = np.stack(terms, -1).astype(np.float32)  # (h, w, 6)
+        self._sparse = self._terms[::2, ::2].reshape(-1, 6)  # a quarter of the cells is enough
+        self._surface = np.zeros(6, np.float32)
+        self._tint = np.zeros(2, np.float32)
+
+    def take_off(self, change: Scene) -> Scene:
+        """Return the difference of two scenes without what light explains; (h, w, 3)."""
+        sparse = change[::2, ::2].reshape(-1, 3)
+        inliers = self._fit(sparse)
+        if inliers.any():
+            self._tint = np.median(sparse[inliers, 1:], axis=0).astype(np.float32)
+        rest = change.copy()
+        rest[..., 0] -= self._terms @ self._surface
+        rest[..., 1:] -= self._tint
+        return rest
+
+    @property
+    def dimming(self) -> float:
+        """How many times darker it is than in the reference; 1 where it is not."""
+        return float(np.clip(np.exp(-self._surface[0]), 1, 8))
+
+    def _fit(self, sparse: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        luminance = sparse[:, 0]
+        inliers = np.abs(luminance - self._sparse @ self._surface) < INLIER
+        if inliers.mean() < MIN_INLIERS:
+            middle = float(np.median(luminance))
+            inliers = np.abs(luminance - middle) < 4 * INLIER
+        for _ in range(3):
+            terms = self._sparse[inliers]
+            # The small ridge keeps the surface flat where too few cells say otherwise.
+            normal = terms.T @ terms + np.eye(6, dtype=np.float32) * 0.1
+            self._surface = np.linalg.solve(normal, terms.T @ luminance[inliers])
+            inliers = np.abs(luminance - self._sparse @ self._surface) < INLIER
+        return inliers
+
+
+class Reference:
+    """A scene to compare with, its noise, and the light since it was taken."""
+
+    def __init__(self, scene: Scene, variance: Scene) -> None:
+        self.scene = scene.copy()
+        self.variance = variance.copy()
+        self._light = Light(scene.shape)
+        self._rest = np.zeros_like(scene)
+
+    def changes(self, scene: Scene) -> Mask:
+        """Return the cells that hold other matter than the reference did, closed and filled."""
+        self._rest = self._light.take_off(scene - self.scene)
+        sigma = np.sqrt(self.variance) * (NOISE_K * self._light.dimming)
+        limit = np.clip(sigma, FLOOR, MAX_THRESHOLD)
+        over = (np.abs(self._rest) > limit).any(axis=2)
+        return solid(np.asarray(over, np.uint8))
+
+    def adapt(self, scene: Scene, changed: Mask, *, share: float) -> None:
+        """Move a share of the way to the present scene where nothing changed."""
+        same = (changed == 0)[..., None]
+        self.variance += np.where(same, share * (self._rest**2 - self.variance), 0)
+        self.scene += np.where(same, share * (scene - self.scene), 0)
+
+
+def solid(mask: Mask) -> Mask:
+    """Drop single cells, join what is near, fill what is enclosed: glass shows only its edges."""
+    mask = cast(Mask, cv2.medianBlur(mask, 3))
+    if not mask.any():
+        return mask
+    mask = cast(Mask, cv2.morphologyEx(mask, cv2.MORPH_CLOSE, CLOSE))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cast(Mask, cv2.drawContours(mask, outlines, -1, 1, cv2.FILLED))
+
+
+class RestWatch:
+    """Measures how long the picture has been at rest.
+
+    Compares with the first scene of the rest, not with the last frame: what creeps, like a slow
+    hand, adds up. The noise is judged from the difference itself, so a dark picture rests too.
+    """
+
+    def __init__(self) -> None:
+        self._anchor: Scene | None = None
+        self._since_s = 0.0
+
+    def rest_s(self, scene: Scene, now_s: float) -> float:
+        """Take in the scene at `now_s`; return the seconds since anything last moved."""
+        if self._anchor is None or self._moved(scene, self._anchor):
+            self._anchor, self._since_s = scene, now_s
+        return now_s - self._since_s
+
+    @staticmethod
+    def _moved(scene: Scene, anchor: Scene) -> bool:
+        change = scene[..., 0] - anchor[..., 0]
+        sparse = change[::2, ::2]
+        change = np.abs(change - np.median(sparse))  # the exposure may ramp meanwhile
+        limit = max(MOTION, MOTION_K * float(np.median(change[::2, ::2])))
+        mask = cv2.medianBlur((change > limit).astype(np.uint8), 3)
+        return int(cv2.countNonZero(mask)) > MOVED_CELLS
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large a mask is and where."""
+
+    area_frac: float  # of the picture
+    box_xyxy: Box  # in px of the frame
+    at_border: bool  # reaches the picture's edge
+
+
+def extent_of(mask: Mask, frame_shape: tuple[int, ...]) -> Extent | None:
+    """Measure a mask; None where it is empty."""
+    cells = cv2.countNonZero(mask)
+    if not cells:
+        return None
+    x, y, w, h = cv2.boundingRect(mask)
+    rows, columns = mask.shape
+    scale_y, scale_x = frame_shape[0] / rows, frame_shape[1] / columns
+    box = (
+        max(0, round((x - 1) * scale_x)),  # a cell of margin: the edge lies within a cell
+        max(0, round((y - 1) * scale_y)),
+        min(frame_shape[1], round((x + w + 1) * scale_x)),
+        min(frame_shape[0], round((y + h + 1) * scale_y)),
+    )
+    at_border = x == 0 or y == 0 or x + w == columns or y + h == rows
+    return Extent(cells / mask.size, box, at_border)
