@@ -1,0 +1,77 @@
+"""Weights on disk: written whole or not at all, read back with what they were made from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge.errors import SmartbinError, UsageError
+from trainer.models import build
+from trainer.recipe import Recipe, parse_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network in evaluation mode, with what its bundle must say of it."""
+
+    net: nn.Module
+    recipe: Recipe
+    classes: tuple[str, ...]
+    epoch: int
+    data_sha256: str
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write beside, flush, rename: a kill leaves the old file or the new one."""
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SmartbinError(f"{path}: checkpoint cannot be written ({error.strerror})") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Tensors and plain values only; never code."""
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such checkpoint; train one with `distill`") from error
+    except Exception as error:  # torch raises pickle, zip and its own errors for a damaged file
+        raise UsageError(f"{path}: checkpoint cannot be read ({type(error).__name__})") from error
+
+
+def network(recipe: Recipe, classes: int, *, weights: str | None = None) -> nn.Module:
+    """The recipe's network; `weights` overrides where it starts from."""
+    spec = recipe.network
+    return build(
+        spec.family,
+        classes,
+        blocks=spec.blocks,
+        head=spec.head,
+        drop=spec.dropout,
+        weights=weights or spec.weights,
+    )
+
+
+def load_trained(path: Path) -> Trained:
+    """The averaged weights of a run's best epoch, ready to export or to teach."""
+    content = load(path)
+    try:
+        recipe = parse_recipe(content["recipe"], where=f"{path}: recipe")
+        classes = tuple(content["classes"])
+        net = network(recipe, len(classes), weights="scratch")
+        net.load_state_dict(content["state"])
+        epoch, data = int(content["epoch"]), str(content["data_sha256"])
+    except (KeyError, RuntimeError) as error:
+        raise UsageError(f"{path}: not a checkpoint of this trainer ({error})") from error
+    return Trained(net.eval(), recipe, classes, epoch, data)
