@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from edge.mqtt import Incoming
-from edge.values import Message
+from edge.values import Incoming, Message
 from edge.wire import answer_message
 
 VERBS = ("trigger", "reload", "pause", "resume", "model", "ping")

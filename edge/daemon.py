@@ -22,7 +22,7 @@ from edge.config import Config, check_routes, load_config
 from edge.errors import ConfigError
 from edge.health import WorkFigures, host_figures
 from edge.judge import Judge
-from edge.mqtt import Incoming, Link
+from edge.mqtt import Link
 from edge.notify import Notifier
 from edge.outbox import Postman
 from edge.parts import (
@@ -37,7 +37,7 @@ from edge.parts import (
 from edge.reporter import Reporter
 from edge.segmenters import WholeFrame
 from edge.triggers import Trigger
-from edge.values import Item, Message
+from edge.values import Incoming, Item, Message
 from edge.watch import CameraWatch
 from edge.wire import Origin, State, Topics, birth_message, health_message, state_message
 

@@ -17,9 +17,9 @@ from edge.broker import EmbeddedBroker
 from edge.config import EXAMPLE_ROUTES, Config
 from edge.daemon import Daemon
 from edge.errors import SmartbinError
-from edge.mqtt import Broker, Incoming, Link
+from edge.mqtt import Broker, Link
 from edge.shipped import samples
-from edge.values import Message
+from edge.values import Incoming, Message
 from edge.wire import Topics, encode
 
 SITE, BIN = "demo", "bin-1"

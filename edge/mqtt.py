@@ -23,7 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import ConfigError
-from edge.values import Message
+from edge.values import Incoming, Message
 
 log = logging.getLogger(__name__)
 
@@ -53,17 +53,6 @@ class Broker:
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}{' with TLS' if self.tls else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message of the broker's, with what MQTT 5 says beside the payload."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    response_topic: str = ""
-    correlation: bytes | None = None
 
 
 def tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:

@@ -73,3 +73,14 @@ class Message:
     retain: bool = False
     expires_s: int | None = None  # MQTT 5 message expiry, whole seconds
     correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of the broker's, with what MQTT 5 says beside the payload."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    response_topic: str = ""
+    correlation: bytes | None = None

@@ -1,0 +1,111 @@
+"""Who may import whom: edge runs without torch, and each wire or hardware library has one door."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+EDGE = sorted((ROOT / "edge").rglob("*.py"))
+TRAINER = sorted((ROOT / "trainer").rglob("*.py"))
+# A library and the only modules that may import it.
+DOORS = {
+    "paho": {"edge/mqtt.py"},
+    "onnxruntime": {"edge/runtime.py"},
+    "picamera2": {"edge/cameras/picam.py"},
+    "amqtt": {"edge/broker.py"},
+    "sqlite3": {"edge/outbox.py"},
+    "gpiozero": set(),
+}
+# Steps of the flow: each knows values, never another step.
+STEPS = {"triggers", "segmenters", "classifier", "decide", "cameras", "capture"}
+MAY_KNOW_ALL = {"daemon", "parts", "cli", "demo", "judge", "classify", "config", "watch"}
+TRAINER_MAY_USE = {
+    "errors",
+    "values",
+    "bundle",
+    "preprocess",
+    "runtime",
+    "classifier",
+    "decide",
+    "pictures",
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of everything a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_edge_never_imports_the_trainer_or_torch() -> None:
+    """Not even lazily."""
+    for path in EDGE:
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert not tops & {"torch", "torchvision", "timm", "trainer"}, relative(path)
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_library_has_one_door(library: str) -> None:
+    """One importer for each hardware or wire library."""
+    users = {relative(p) for p in EDGE if library in {n.split(".")[0] for n in imports_of(p)}}
+    assert users == DOORS[library]
+
+
+def test_only_one_module_captures_with_opencv() -> None:
+    """cv2 resizes in many places; it opens cameras in one."""
+    users = {relative(path) for path in EDGE if "VideoCapture" in path.read_text()}
+    assert users == {"edge/cameras/opencv.py"}
+
+
+def test_a_step_never_imports_a_step() -> None:
+    """Parts meet in the daemon, not in each other."""
+    for path in EDGE:
+        part = path.relative_to(ROOT / "edge").parts[0].removesuffix(".py")
+        if part in MAY_KNOW_ALL:
+            continue
+        known = {n.split(".")[1] for n in imports_of(path) if n.startswith("edge.")}
+        allowed = {part, "cameras"} if part == "capture" else {part}
+        assert not (known & STEPS) - allowed, relative(path)
+
+
+def test_only_the_daemon_and_the_command_line_see_the_config() -> None:
+    """A part takes what it uses, not the configuration."""
+    seers = {relative(path) for path in EDGE if "edge.config" in imports_of(path)}
+    assert seers <= {"edge/daemon.py", "edge/parts.py", "edge/cli.py", "edge/demo.py"}
+
+
+def test_the_trainer_uses_only_what_both_sides_share() -> None:
+    """One definition of preprocessing, runtime and classifier, and nothing of the daemon."""
+    assert TRAINER
+    for path in TRAINER:
+        known = {n.split(".")[1] for n in imports_of(path) if n.startswith("edge.")}
+        assert known <= TRAINER_MAY_USE, relative(path)
+
+
+def test_importing_the_daemon_loads_no_torch_and_no_camera_library() -> None:
+    """What is heavy is loaded only where it is used."""
+    code = (
+        "import sys, edge.daemon, edge.cli;"
+        "bad = {'torch', 'torchvision', 'picamera2', 'amqtt', 'gpiozero', 'trainer'};"
+        "print(sorted(bad & {name.split('.')[0] for name in sys.modules}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert result.stdout.strip() == "[]"

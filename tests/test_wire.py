@@ -1,0 +1,154 @@
+"""What goes over the wire is what docs/asyncapi.yaml publishes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from edge.commands import VERBS, Command, Refusal, answer_to, read_command
+from edge.decide import Routes, abstain
+from edge.health import WorkFigures, host_figures
+from edge.values import Decision, Incoming, Message
+from edge.wire import (
+    Origin,
+    Stamp,
+    Topics,
+    birth_message,
+    decision_message,
+    decision_payload,
+    event_message,
+    health_message,
+    state_message,
+)
+from tests.conftest import ROOT
+
+DOCUMENT = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
+ORIGIN = Origin(Topics("s", "b"), boot="0123456789ab", model="m@1", software="0.1.0")
+STAMP = Stamp(
+    seq=7,
+    cause="presence",
+    trigger_ts=100.0,
+    frame_ts=100.5,
+    decided_ts=100.51,
+    latency_ms=10.0,
+    expires_ms=1990,
+    segmenter="none",
+    clock_synced=True,
+)
+SORTED = Decision("sorted", "glass", "g", 0.91, (("glass", 0.91), ("metal", 0.05)), "sure")
+
+
+def check(schema: str, message: Message) -> dict[str, Any]:
+    """Validate a message's payload against the published schema; returns the payload."""
+    payload = json.loads(message.payload)
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{schema}", **DOCUMENT})
+    errors = [error.message for error in validator.iter_errors(payload)]
+    assert not errors, errors
+    return payload
+
+
+def test_decision_is_perishable() -> None:
+    """Not retained, QoS 1, and an expiry of whole seconds that is not under the deadline."""
+    message = decision_message(ORIGIN.topics, decision_payload(ORIGIN, SORTED, STAMP))
+    assert (message.topic, message.qos, message.retain) == ("bins/v1/s/b/decision", 1, False)
+    assert message.expires_s == 2
+    payload = check("decision", message)
+    assert payload["id"] == "0123456789ab-7"
+
+
+@pytest.mark.parametrize("outcome", ["empty", "late", "fault"])
+def test_abstentions_fit_the_schema(outcome: Any) -> None:
+    """A decision without a class has label null."""
+    decision = abstain(outcome, routes=Routes("rest", {}), reason="r")
+    payload = decision_payload(ORIGIN, decision, STAMP)
+    assert check("decision", decision_message(ORIGIN.topics, payload))["label"] is None
+
+
+def test_event_is_the_same_decision_without_expiry() -> None:
+    """The record carries the same id and never goes stale."""
+    payload = decision_payload(ORIGIN, SORTED, STAMP)
+    message = event_message(ORIGIN.topics, payload)
+    assert message.expires_s is None and message.qos == 1
+    event = check("event", message)
+    assert event.pop("type") == "decision"
+    assert event == payload
+
+
+def test_state_and_birth_are_retained_and_health_is_not() -> None:
+    """Who comes later learns what the bin is and how it is."""
+    state = state_message(ORIGIN, "ready", reason="deciding", ts=1.0)
+    birth = birth_message(
+        ORIGIN, labels=("a", "b"), routes={"a": "x"}, safe="rest", capabilities=("ping",), ts=1.0
+    )
+    health = health_message(ORIGIN, health_figures(WorkFigures()), ts=1.0)
+    for name, message in (("state", state), ("birth", birth), ("health", health)):
+        check(name, message)
+    assert state.retain and birth.retain and not health.retain
+    assert (state.qos, birth.qos, health.qos) == (1, 1, 0)
+
+
+def health_figures(figures: WorkFigures) -> dict[str, Any]:
+    rest = {"outbox": {"depth": 0, "overflowed": 0}, "camera_restarts": 0}
+    drops = {"frames": 0, "decisions": 0, "events": 0}
+    return {**host_figures(uptime_s=5.0), **figures.summary(), **rest, "drops": drops}
+
+
+def test_health_tells_percentiles_of_the_work() -> None:
+    """p50 of 1..100 ms is in the middle, and abstentions without a class have no confidence."""
+    figures = WorkFigures()
+    for ms in range(1, 101):
+        figures.count(SORTED, float(ms))
+    figures.count(abstain("empty", routes=Routes("r", {}), reason=""), 1.0)
+    payload = check("health", health_message(ORIGIN, health_figures(figures), ts=1.0))
+    assert 49 <= payload["latency_ms"]["p50"] <= 51 and payload["latency_ms"]["p99"] >= 98
+    assert payload["confidence"]["n"] == 100
+    assert payload["outcomes"] == {"sorted": 100, "empty": 1}
+
+
+def incoming(verb: str, payload: bytes = b"", **rest: Any) -> Incoming:
+    return Incoming(f"bins/v1/s/b/cmd/{verb}", payload, **{"retained": False, **rest})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_published_verb_is_understood(verb: str) -> None:
+    """The verbs of the document are the verbs of the code."""
+    assert read_command(incoming(verb)) == Command(verb, {})
+    published = DOCUMENT["channels"]["command"]["parameters"]["verb"]["enum"]
+    assert verb in published and len(published) == len(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("message", "part"),
+    [
+        (incoming("explode"), "unknown command"),
+        (incoming("trigger", retained=True), "retained"),
+        (incoming("ping", b"x" * 5000), "over 4096 bytes"),
+        (incoming("ping", b"{"), "not JSON"),
+        (incoming("ping", b"\xff\xfe"), "not JSON"),
+        (incoming("ping", b"[" * 4000), "not JSON"),
+        (incoming("ping", b"[1]"), "must be a JSON object"),
+    ],
+)
+def test_bad_commands_are_refused_in_words(message: Incoming, part: str) -> None:
+    """Nothing that arrives is carried out half, and nothing raises."""
+    refusal = read_command(message)
+    assert isinstance(refusal, Refusal) and part in refusal.sentence
+
+
+def test_answer_goes_where_the_command_said() -> None:
+    """Response topic and correlation data of MQTT 5 come back."""
+    asked = incoming("ping", response_topic="me/answers", correlation=b"42")
+    message = answer_to(asked, {"verb": "ping", "ok": True, "detail": "pong"})
+    assert message is not None
+    assert (message.topic, message.correlation) == ("me/answers", b"42")
+    check("answer", message)
+
+
+@pytest.mark.parametrize("topic", ["", "a/#", "a/+/b", "x" * 300])
+def test_answer_to_nowhere_is_not_sent(topic: str) -> None:
+    """A topic that cannot be published to is no reason to fall over."""
+    assert answer_to(incoming("ping", response_topic=topic), {"ok": True}) is None
