@@ -25,13 +25,13 @@ def build_trigger(
     """Make a trigger; what a kind does not use is passed over.
 
     `border_settle_s` is the rest asked of a change that reaches the picture's edge, which may be
-    an arm; left out, it is 1.5 s or four times `settle_s`, whichever is longer.
+    an arm; left out, it is 3 s or four times `settle_s`, whichever is longer.
     """
     if votes < 1:
         raise UsageError(f"trigger votes = {votes}: must be 1 or more")
     if kind == "presence":
         if border_settle_s is None:
-            border_settle_s = max(1.5, 4 * settle_s)
+            border_settle_s = max(3.0, 4 * settle_s)
         settings = PresenceSettings(
             min_area_frac=min_area_frac,
             settle_s=settle_s,

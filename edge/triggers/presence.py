@@ -17,12 +17,13 @@ from typing import Literal
 import numpy as np
 
 from edge.triggers.base import Collector, Look
-from edge.triggers.scene import Extent, Reference, RestWatch, Scene, extent_of, scene_of
+from edge.triggers.scene import Extent, Mask, Reference, RestWatch, Scene, extent_of, scene_of
 from edge.values import Frame, Item
 
 log = logging.getLogger(__name__)
 
 State = Literal["learning", "empty", "moving", "resting", "occupied"]
+ADAPT_EVERY_S = 0.5  # light and dirt change slower; each time costs a fifth of a frame's work
 LEAST_SIGMA = 0.002  # of a cell; a few frames may agree by chance
 
 
@@ -60,7 +61,7 @@ class PresenceTrigger:
         self._look = Look()
         self._resting: list[Frame] = []  # frames of the next item
         self._shape: tuple[int, ...] = ()
-        self._seen_s = 0.0
+        self._adapted_s = 0.0
 
     def fire(self, now_s: float) -> None:
         """Open an item for the frames captured after `now_s`, whatever they show."""
@@ -80,7 +81,6 @@ class PresenceTrigger:
             item = self._see_empty(self._empty, frame, scene, rest_s)
         else:
             item = self._see_occupied(self._empty, self._decided, frame, scene, rest_s)
-        self._seen_s = now_s
         # Complete at the same frame, both show the same: the command is answered, once.
         return self._commands.add(frame, self._look) or item
 
@@ -102,7 +102,9 @@ class PresenceTrigger:
         if enough and rest_s >= self._settings.learn_s:
             scenes = np.stack(self._learned)
             # Of a few frames only the mean over all cells is known; each cell's own comes later.
-            variance = np.maximum(scenes.var(axis=0).mean(axis=(0, 1)), LEAST_SIGMA**2)
+            variance = np.maximum(
+                scenes.var(axis=0).mean(axis=(1, 2), keepdims=True), LEAST_SIGMA**2
+            )
             self._empty = Reference(
                 scenes.mean(axis=0), np.broadcast_to(variance, scene.shape).astype(np.float32)
             )
@@ -116,8 +118,7 @@ class PresenceTrigger:
         extent = extent_of(changed, self._shape)
         if not self._is_item(extent):
             self._now_empty()
-            share = self._share(frame.captured_s, self._settings.adapt_s)
-            empty.adapt(scene, changed, share=share)
+            self._adapt(empty, scene, changed, frame.captured_s)
             return None
         return self._await_rest(extent, frame, scene, rest_s)
 
@@ -197,5 +198,9 @@ class PresenceTrigger:
     def _is_item(self, extent: Extent | None) -> bool:
         return extent is not None and extent.area_frac >= self._settings.min_area_frac
 
-    def _share(self, now_s: float, time_constant_s: float) -> float:
-        return 1 - math.exp(-max(0.0, now_s - self._seen_s) / time_constant_s)
+    def _adapt(self, empty: Reference, scene: Scene, changed: Mask, now_s: float) -> None:
+        since_s = now_s - self._adapted_s
+        if since_s >= ADAPT_EVERY_S:
+            share = 1 - math.exp(-min(since_s, 2 * ADAPT_EVERY_S) / self._settings.adapt_s)
+            empty.adapt(scene, changed, share=share)
+            self._adapted_s = now_s

@@ -19,7 +19,7 @@ from edge.preprocess import resize_down
 from edge.values import Box, Pixels
 
 Plane = npt.NDArray[np.float32]  # (h, w)
-Scene = npt.NDArray[np.float32]  # (h, w, 3): log luminance, log R/G, log B/G
+Scene = npt.NDArray[np.float32]  # (3, h, w): log luminance, log R/G, log B/G
 Mask = npt.NDArray[np.uint8]  # (h, w), 0 or 1
 
 LONG_SIDE = 96  # cells; an item of 2 % of the picture is then 12 cells wide
@@ -27,10 +27,13 @@ DARK = 8.0  # added to every level before the logarithm, so that noise in the da
 LOG = np.log(np.arange(256) + DARK).astype(np.float32)
 TO_PLANES = np.array([[0.3, 0.6, 0.1], [1, -1, 0], [0, -1, 1]], np.float32)
 
-FLOOR = np.array([0.04, 0.05, 0.05], np.float32)  # 4 % of light, 5 % of colour is always noise
+FLOOR = np.array([0.04, 0.05, 0.05], np.float32)[
+    :, None, None
+]  # 4 % of light, 5 % of colour is always noise
 NOISE_K = 5.0  # standard deviations of a cell that count as change
 MAX_THRESHOLD = 0.4  # however a cell flickers, more than this is change
 INLIER = 0.08  # residual up to which a cell takes part in the fit of the light
+SPARSE = 3  # every third row and column of cells is enough for the fit
 MIN_INLIERS = 0.25  # of the cells, for the light of the frame before to be believed
 MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
 MOTION_K = 9.0  # six standard deviations, in median absolute deviations
@@ -43,7 +46,9 @@ def scene_of(pixels: Pixels) -> Scene:
     height, width = pixels.shape[:2]
     scale = max(1.0, max(height, width) / LONG_SIDE)
     small = resize_down(pixels, max(1, round(width / scale)), max(1, round(height / scale)))
-    return cast(Scene, cv2.transform(cv2.LUT(small, LOG), TO_PLANES))
+    planes = cv2.transform(cv2.LUT(small, LOG), TO_PLANES)
+    # One plane after the other: strided access would be half of this trigger's time.
+    return np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32)
 
 
 class Light:
@@ -54,22 +59,22 @@ class Light:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        rows, columns = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+        rows, columns = np.mgrid[-1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
         terms = (np.ones_like(rows), rows, columns, rows**2, rows * columns, columns**2)
         self._terms = np.stack(terms, -1).astype(np.float32)  # (h, w, 6)
-        self._sparse = self._terms[::2, ::2].reshape(-1, 6)  # a quarter of the cells is enough
+        self._sparse = self._terms[::SPARSE, ::SPARSE].reshape(-1, 6)
         self._surface = np.zeros(6, np.float32)
         self._tint = np.zeros(2, np.float32)
 
     def take_off(self, change: Scene) -> Scene:
-        """Return the difference of two scenes without what light explains; (h, w, 3)."""
-        sparse = change[::2, ::2].reshape(-1, 3)
-        inliers = self._fit(sparse)
+        """Return the difference of two scenes without what light explains; (3, h, w)."""
+        sparse = change[:, ::SPARSE, ::SPARSE].reshape(3, -1)
+        inliers = self._fit(sparse[0])
         if inliers.any():
-            self._tint = np.median(sparse[inliers, 1:], axis=0).astype(np.float32)
-        rest = change.copy()
-        rest[..., 0] -= self._terms @ self._surface
-        rest[..., 1:] -= self._tint
+            self._tint = np.median(sparse[1:, inliers], axis=1).astype(np.float32)
+        rest = np.empty_like(change)
+        np.subtract(change[0], self._terms @ self._surface, out=rest[0])
+        np.subtract(change[1:], self._tint[:, None, None], out=rest[1:])
         return rest
 
     @property
@@ -77,8 +82,7 @@ class Light:
         """How many times darker it is than in the reference; 1 where it is not."""
         return float(np.clip(np.exp(-self._surface[0]), 1, 8))
 
-    def _fit(self, sparse: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        luminance = sparse[:, 0]
+    def _fit(self, luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         inliers = np.abs(luminance - self._sparse @ self._surface) < INLIER
         if inliers.mean() < MIN_INLIERS:
             middle = float(np.median(luminance))
@@ -98,22 +102,24 @@ class Reference:
     def __init__(self, scene: Scene, variance: Scene) -> None:
         self.scene = scene.copy()
         self.variance = variance.copy()
+        self._sigma = np.sqrt(self.variance)
         self._light = Light(scene.shape)
         self._rest = np.zeros_like(scene)
 
     def changes(self, scene: Scene) -> Mask:
         """Return the cells that hold other matter than the reference did, closed and filled."""
         self._rest = self._light.take_off(scene - self.scene)
-        sigma = np.sqrt(self.variance) * (NOISE_K * self._light.dimming)
-        limit = np.clip(sigma, FLOOR, MAX_THRESHOLD)
-        over = (np.abs(self._rest) > limit).any(axis=2)
-        return solid(np.asarray(over, np.uint8))
+        limit = np.maximum(self._sigma * (NOISE_K * self._light.dimming), FLOOR)
+        np.minimum(limit, MAX_THRESHOLD, out=limit)
+        over = np.abs(self._rest) > limit
+        return solid(np.asarray(over[0] | over[1] | over[2], np.uint8))
 
     def adapt(self, scene: Scene, changed: Mask, *, share: float) -> None:
         """Move a share of the way to the present scene where nothing changed."""
-        same = (changed == 0)[..., None]
-        self.variance += np.where(same, share * (self._rest**2 - self.variance), 0)
-        self.scene += np.where(same, share * (scene - self.scene), 0)
+        shares = np.where(changed == 0, np.float32(share), np.float32(0))
+        self.variance += shares * (self._rest**2 - self.variance)
+        self.scene += shares * (scene - self.scene)
+        self._sigma = np.sqrt(self.variance)
 
 
 def solid(mask: Mask) -> Mask:
@@ -145,10 +151,10 @@ class RestWatch:
 
     @staticmethod
     def _moved(scene: Scene, anchor: Scene) -> bool:
-        change = scene[..., 0] - anchor[..., 0]
-        sparse = change[::2, ::2]
-        change = np.abs(change - np.median(sparse))  # the exposure may ramp meanwhile
-        limit = max(MOTION, MOTION_K * float(np.median(change[::2, ::2])))
+        change = scene[0] - anchor[0]
+        # The exposure may ramp meanwhile.
+        change = np.abs(change - np.median(change[::SPARSE, ::SPARSE]))
+        limit = max(MOTION, MOTION_K * float(np.median(change[::SPARSE, ::SPARSE])))
         mask = cv2.medianBlur((change > limit).astype(np.uint8), 3)
         return int(cv2.countNonZero(mask)) > MOVED_CELLS
 
