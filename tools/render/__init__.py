@@ -1,0 +1,1 @@
+"""Render waste items on surfaces with Blender, for the sample frames and for data sets."""
