@@ -31,7 +31,10 @@ CONNECT_TIMEOUT_S = 5.0
 RETRY_MIN_S = 0.5
 MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
 MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
+# CONNACK reason codes (MQTT 5, 3.2.2.2)
 UNSUPPORTED_VERSION = 132
+BAD_CREDENTIALS = 134
+NOT_AUTHORIZED = 135
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +300,6 @@ class Link:
 
 
 def _remedy(code: ReasonCode) -> str:
-    hints = {
-        134: "; check mqtt.username and the password",
-        135: "; the broker's ACL does not know this bin",
-    }
-    return hints.get(code.value, "")
+    if code.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):  # Mosquitto says the latter for both
+        return "; check mqtt.username and the password"
+    return ""

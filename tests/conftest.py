@@ -179,7 +179,7 @@ def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = 1
 class Listener:
     """mosquitto_sub beside the daemon: an independent client that sees what others see."""
 
-    FORMAT = '{"topic":"%t","qos":%q,"retain":%r,"expiry":"%E","payload":%p}'
+    FORMAT = '{"topic":"%t","qos":%q,"retain":%r,"expiry":"%E","payload":"%x"}'
 
     def __init__(self, port: int, topic: str = "bins/#", *options: str) -> None:
         tool = shutil.which("mosquitto_sub", path=SEARCH)
@@ -198,7 +198,9 @@ class Listener:
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.rows.append(json.loads(line))
+            row = json.loads(line)
+            row["payload"] = _decoded(bytes.fromhex(row["payload"]))
+            self.rows.append(row)
 
     def of(self, name: str) -> list[dict[str, object]]:
         """Messages whose topic ends in /name."""
@@ -221,6 +223,14 @@ def listen() -> Iterator[Callable[..., Listener]]:
     yield open_one
     for listener in opened:
         listener.close()
+
+
+def _decoded(payload: bytes) -> object:
+    """The JSON of a payload; commands may be empty or broken."""
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload
 
 
 class RunningDaemon:

@@ -44,11 +44,16 @@ SORTED = Decision("sorted", "glass", "g", 0.91, (("glass", 0.91), ("metal", 0.05
 
 def check(schema: str, message: Message) -> dict[str, Any]:
     """Validate a message's payload against the published schema; returns the payload."""
-    payload = json.loads(message.payload)
+    payload: dict[str, Any] = json.loads(message.payload)
+    check_payload(schema, payload)
+    return payload
+
+
+def check_payload(schema: str, payload: Any) -> None:
+    """Fail with what the published schema has against a payload."""
     validator = Draft202012Validator({"$ref": f"#/components/schemas/{schema}", **DOCUMENT})
     errors = [error.message for error in validator.iter_errors(payload)]
     assert not errors, errors
-    return payload
 
 
 def test_decision_is_perishable() -> None:
