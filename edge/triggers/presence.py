@@ -34,7 +34,7 @@ class PresenceSettings:
     min_area_frac: float  # smaller changes are dirt
     settle_s: float  # at rest for so long before it counts
     border_settle_s: float  # the same for a change that reaches the picture's edge: maybe an arm
-    learn_s: float = 0.3  # the tray is empty at the start for so long
+    learn_s: float = 0.25  # the tray is empty at the start for so long
     learn_frames: int = 4
     adapt_s: float = 30.0  # the empty tray's picture follows slow changes within this time
     absorb_s: float = 600.0  # what lies there longer belongs to the tray; 0: never
@@ -100,14 +100,7 @@ class PresenceTrigger:
         self._learned.append(scene)
         enough = len(self._learned) >= self._settings.learn_frames
         if enough and rest_s >= self._settings.learn_s:
-            scenes = np.stack(self._learned)
-            # Of a few frames only the mean over all cells is known; each cell's own comes later.
-            variance = np.maximum(
-                scenes.var(axis=0).mean(axis=(1, 2), keepdims=True), LEAST_SIGMA**2
-            )
-            self._empty = Reference(
-                scenes.mean(axis=0), np.broadcast_to(variance, scene.shape).astype(np.float32)
-            )
+            self._empty = _learned(self._learned)
             self._learned.clear()
             self._now_empty()
 
@@ -167,7 +160,7 @@ class PresenceTrigger:
     def _decide(self, scene: Scene, now_s: float) -> None:
         """Make this scene the one that was decided."""
         if self._empty is not None:
-            self._decided = Reference(scene, self._empty.variance)
+            self._decided = Reference(scene.levels, self._empty.variance)
         self._decided_s = now_s
         self._now_occupied()
 
@@ -178,7 +171,7 @@ class PresenceTrigger:
                 "presence: a thing has lain there for %.0f s; it counts as part of the tray now",
                 absorb_s,
             )
-            self._empty = Reference(scene, self._empty.variance)
+            self._empty = Reference(scene.levels, self._empty.variance)
             self._decided = None
             self._now_empty()
 
@@ -204,3 +197,11 @@ class PresenceTrigger:
             share = 1 - math.exp(-min(since_s, 2 * ADAPT_EVERY_S) / self._settings.adapt_s)
             empty.adapt(scene, changed, share=share)
             self._adapted_s = now_s
+
+
+def _learned(scenes: list[Scene]) -> Reference:
+    levels = np.mean([scene.levels for scene in scenes], axis=0)
+    # Of a few frames only the mean over all cells is known; each cell's own comes later.
+    cells = np.var([scene.planes for scene in scenes], axis=0)
+    variance = np.maximum(cells.mean(axis=(1, 2), keepdims=True), LEAST_SIGMA**2)
+    return Reference(levels, np.broadcast_to(variance, levels.shape).astype(np.float32))

@@ -1,9 +1,9 @@
 """Small pictures of the tray, and what differs between two of them whatever the light does.
 
-A scene is the frame at about 96x72, as three planes: logarithm of luminance and two ratios of
-colours. In logarithms a lamp, the exposure and the white balance only add something smooth: a
-quadratic surface over the picture for luminance, one constant for each colour ratio. It is fitted
-to the cells that did not change and taken off; what is left is matter.
+A scene is the frame at about 96x72, compared as three planes: logarithm of luminance and two
+ratios of colours. In logarithms a lamp, the exposure and the white balance only add something
+smooth: a quadratic surface over the picture for luminance, a constant for each colour ratio. That
+light is fitted to the cells that did not change; what it leaves unexplained is matter.
 """
 
 from __future__ import annotations
@@ -18,27 +18,34 @@ import numpy.typing as npt
 from edge.preprocess import resize_down
 from edge.values import Box, Pixels
 
-Plane = npt.NDArray[np.float32]  # (h, w)
-Scene = npt.NDArray[np.float32]  # (3, h, w): log luminance, log R/G, log B/G
+Planes = npt.NDArray[np.float32]  # (3, h, w): one after the other, strided access is twice as slow
 Mask = npt.NDArray[np.uint8]  # (h, w), 0 or 1
 
 LONG_SIDE = 96  # cells; an item of 2 % of the picture is then 12 cells wide
 DARK = 8.0  # added to every level before the logarithm, so that noise in the dark stays noise
-LOG = np.log(np.arange(256) + DARK).astype(np.float32)
 TO_PLANES = np.array([[0.3, 0.6, 0.1], [1, -1, 0], [0, -1, 1]], np.float32)
+FROM_PLANES = np.linalg.inv(TO_PLANES).astype(np.float32)
 
-FLOOR = np.array([0.04, 0.05, 0.05], np.float32)[
-    :, None, None
-]  # 4 % of light, 5 % of colour is always noise
+FLOOR = np.array([0.04, 0.05, 0.05], np.float32)[:, None, None]  # of light and colour: noise
 NOISE_K = 5.0  # standard deviations of a cell that count as change
 MAX_THRESHOLD = 0.4  # however a cell flickers, more than this is change
 INLIER = 0.08  # residual up to which a cell takes part in the fit of the light
 SPARSE = 3  # every third row and column of cells is enough for the fit
 MIN_INLIERS = 0.25  # of the cells, for the light of the frame before to be believed
+MAX_FITS = 4  # a frame; one is enough while the light stays
+STEADY = 0.005  # a fit that changes the light by less is the last
 MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
 MOTION_K = 9.0  # six standard deviations, in median absolute deviations
 MOVED_CELLS = 6  # about 0.1 % of the picture
 CLOSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A small picture, as levels and as the planes that are compared."""
+
+    levels: Planes  # R, G, B, 0..255
+    planes: Planes  # log luminance, log R/G, log B/G
 
 
 def scene_of(pixels: Pixels) -> Scene:
@@ -46,13 +53,18 @@ def scene_of(pixels: Pixels) -> Scene:
     height, width = pixels.shape[:2]
     scale = max(1.0, max(height, width) / LONG_SIDE)
     small = resize_down(pixels, max(1, round(width / scale)), max(1, round(height / scale)))
-    planes = cv2.transform(cv2.LUT(small, LOG), TO_PLANES)
-    # One plane after the other: strided access would be half of this trigger's time.
-    return np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32)
+    levels = np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)
+    return Scene(levels, planes_of(levels))
+
+
+def planes_of(levels: Planes) -> Planes:
+    """Return log luminance and the logarithms of two colour ratios."""
+    flat = levels.reshape(3, -1) + np.float32(DARK)
+    return cast(Planes, (TO_PLANES @ cv2.log(flat)).reshape(levels.shape))
 
 
 class Light:
-    """The smooth difference of light between a reference scene and the present one.
+    """The smooth difference of light between a reference and the present scene.
 
     Keeps the last fit: light goes on from frame to frame, so an item that covers most of the
     picture is not taken for the new light while a quarter of the cells still agree with the old.
@@ -63,18 +75,16 @@ class Light:
         terms = (np.ones_like(rows), rows, columns, rows**2, rows * columns, columns**2)
         self._terms = np.stack(terms, -1).astype(np.float32)  # (h, w, 6)
         self._sparse = self._terms[::SPARSE, ::SPARSE].reshape(-1, 6)
-        self._surface = np.zeros(6, np.float32)
-        self._tint = np.zeros(2, np.float32)
+        self._surface = np.zeros(6, np.float32)  # of log luminance
+        self._tint = np.zeros(2, np.float32)  # of the two log ratios
 
-    def take_off(self, change: Scene) -> Scene:
-        """Return the difference of two scenes without what light explains; (3, h, w)."""
-        sparse = change[:, ::SPARSE, ::SPARSE].reshape(3, -1)
-        inliers = self._fit(sparse[0])
-        if inliers.any():
-            self._tint = np.median(sparse[1:, inliers], axis=1).astype(np.float32)
-        rest = np.empty_like(change)
-        np.subtract(change[0], self._terms @ self._surface, out=rest[0])
-        np.subtract(change[1:], self._tint[:, None, None], out=rest[1:])
+    def unexplained(self, levels: Planes, scene: Scene) -> Planes:
+        """Return by how much a scene differs from the reference `levels` in this light."""
+        rest = scene.planes - self._lit(levels)
+        for _ in range(MAX_FITS):
+            if self._refine(rest) < STEADY:
+                break
+            rest = scene.planes - self._lit(levels)
         return rest
 
     @property
@@ -82,33 +92,48 @@ class Light:
         """How many times darker it is than in the reference; 1 where it is not."""
         return float(np.clip(np.exp(-self._surface[0]), 1, 8))
 
-    def _fit(self, luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        inliers = np.abs(luminance - self._sparse @ self._surface) < INLIER
+    def _lit(self, levels: Planes) -> Planes:
+        """Return the planes of the reference in this light."""
+        # In levels, not in logarithms: there DARK would count as matter that the light changes.
+        tint = FROM_PLANES @ np.array([0, *self._tint], np.float32)
+        gain = cv2.exp(self._terms @ self._surface) * np.exp(tint)[:, None, None]
+        return planes_of(np.minimum(levels * gain, np.float32(255)))
+
+    def _refine(self, rest: Planes) -> float:
+        """Fit the light to the cells that only light changed; return the size of the step."""
+        sparse = rest[:, ::SPARSE, ::SPARSE].reshape(3, -1)
+        luminance = sparse[0]
+        inliers = np.abs(luminance) < INLIER
         if inliers.mean() < MIN_INLIERS:
-            middle = float(np.median(luminance))
-            inliers = np.abs(luminance - middle) < 4 * INLIER
-        for _ in range(3):
+            inliers = np.abs(luminance - np.median(luminance)) < 4 * INLIER
+        step = np.zeros(6, np.float32)
+        for _ in range(2):
             terms = self._sparse[inliers]
             # The small ridge keeps the surface flat where too few cells say otherwise.
             normal = terms.T @ terms + np.eye(6, dtype=np.float32) * 0.1
-            self._surface = np.linalg.solve(normal, terms.T @ luminance[inliers])
-            inliers = np.abs(luminance - self._sparse @ self._surface) < INLIER
-        return inliers
+            step = np.linalg.solve(normal, terms.T @ luminance[inliers])
+            inliers = np.abs(luminance - self._sparse @ step) < INLIER
+        tint = np.zeros(2, np.float32)
+        if inliers.any():
+            tint = np.median(sparse[1:, inliers], axis=1)
+        self._surface += step
+        self._tint += tint
+        return float(np.abs(step).sum() + np.abs(tint).sum())
 
 
 class Reference:
     """A scene to compare with, its noise, and the light since it was taken."""
 
-    def __init__(self, scene: Scene, variance: Scene) -> None:
-        self.scene = scene.copy()
-        self.variance = variance.copy()
+    def __init__(self, levels: Planes, variance: Planes) -> None:
+        self.levels = levels.copy()
+        self.variance = variance.copy()  # of the planes
         self._sigma = np.sqrt(self.variance)
-        self._light = Light(scene.shape)
-        self._rest = np.zeros_like(scene)
+        self._light = Light(levels.shape)
+        self._rest = np.zeros_like(levels)
 
     def changes(self, scene: Scene) -> Mask:
         """Return the cells that hold other matter than the reference did, closed and filled."""
-        self._rest = self._light.take_off(scene - self.scene)
+        self._rest = self._light.unexplained(self.levels, scene)
         limit = np.maximum(self._sigma * (NOISE_K * self._light.dimming), FLOOR)
         np.minimum(limit, MAX_THRESHOLD, out=limit)
         over = np.abs(self._rest) > limit
@@ -118,7 +143,7 @@ class Reference:
         """Move a share of the way to the present scene where nothing changed."""
         shares = np.where(changed == 0, np.float32(share), np.float32(0))
         self.variance += shares * (self._rest**2 - self.variance)
-        self.scene += shares * (scene - self.scene)
+        self.levels += shares * (scene.levels - self.levels)
         self._sigma = np.sqrt(self.variance)
 
 
@@ -151,7 +176,7 @@ class RestWatch:
 
     @staticmethod
     def _moved(scene: Scene, anchor: Scene) -> bool:
-        change = scene[0] - anchor[0]
+        change = scene.planes[0] - anchor.planes[0]
         # The exposure may ramp meanwhile.
         change = np.abs(change - np.median(change[::SPARSE, ::SPARSE]))
         limit = max(MOTION, MOTION_K * float(np.median(change[::SPARSE, ::SPARSE])))
