@@ -111,7 +111,7 @@ class OpenCvCamera(BackEnd):
         return self._make_capture(self._spec.source, cv2.CAP_FFMPEG, limits)
 
     def _open_pipeline(self) -> Any:
-        if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise CameraError(
                 f"{self._where}: this OpenCV was built without GStreamer; install the system's "
                 "(apt install python3-opencv), make the environment with --system-site-packages "
