@@ -117,6 +117,35 @@ def _listed(
     return [by_name[name][0] for name in dict.fromkeys(names)]
 
 
+def thin_out(photos: PhotoSet, count: int, seed: int) -> PhotoSet:
+    """At most `count` pictures, the classes in the proportion they had."""
+    if count >= len(photos):
+        return photos
+    _, chosen = split_random(photos, count / len(photos), seed)
+    return chosen
+
+
+def split_random(photos: PhotoSet, val_share: float, seed: int) -> tuple[PhotoSet, PhotoSet]:
+    """Train and validation, drawn within each class; each side gets at least one of every class.
+
+    Photos of one object may fall on both sides, which flatters the figure.
+    """
+    rng = np.random.default_rng([seed, 3])
+    train: list[int] = []
+    val: list[int] = []
+    for label, name in enumerate(photos.classes):
+        rows = rng.permutation(np.flatnonzero(photos.targets == label))
+        if len(rows) < 2:
+            raise UsageError(
+                f"{photos.root / name}: {len(rows)} picture in this class; at least 2 are needed, "
+                "one to train on and one to validate with"
+            )
+        cut = min(max(1, round(len(rows) * val_share)), len(rows) - 1)
+        val += [int(i) for i in rows[:cut]]
+        train += [int(i) for i in rows[cut:]]
+    return photos.subset(sorted(train)), photos.subset(sorted(val))
+
+
 def check_classes(train: PhotoSet, val: PhotoSet) -> None:
     """Refuse a validation set with a class that was never trained on."""
     trained = {train.classes[i] for i in train.targets}

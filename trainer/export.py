@@ -16,10 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edge.errors import SmartbinError
 from edge.runtime import Runtime
+from trainer.bundles import INPUT, IR_VERSION, OUTPUT
 
 OPSET = 18
-IR_VERSION = 9  # onnxruntime 1.18, the oldest that the edge allows, reads up to 10
-INPUT, OUTPUT = "pixels", "logits"
 # Sums of a few thousand float32 products differ in their last digits between two libraries.
 TOLERANCE = 1e-3
 

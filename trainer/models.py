@@ -144,8 +144,8 @@ def build(
 ) -> Lite:
     """A network with pretrained weights; `blocks` = 0 keeps all of them.
 
-    `weights` is `package` (the pip package of the family), `scratch`, or a .pth file in the
-    package's format. Missing weights are an error: a random start is never silent.
+    `weights` is `package` (the pip package of the family), `scratch`, or a file: a .pth in the
+    package's format, or a best.pt of this trainer. Missing weights are an error: a random start is never silent.
     """
     if family not in FAMILY:
         raise UsageError(f"network.family = {family!r}: known are {', '.join(FAMILY)}")
@@ -186,10 +186,12 @@ def load_in_order(net: Lite, path: Path, *, with_head: bool) -> int:
     checked. The last linear layer is never taken: its classes are ImageNet's.
     """
     try:
-        source = list(torch.load(path, map_location="cpu", weights_only=True).items())
-    except (OSError, RuntimeError, EOFError, AttributeError) as error:
-        raise UsageError(f"{path}: weights cannot be read ({error})") from error
-    parts = [net.stem, net.blocks] + ([net.head] if with_head else [])
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        own = "state" in content  # a checkpoint of this trainer
+        source = list((content["state"] if own else content).items())
+    except Exception as error:  # torch raises pickle, zip and its own errors for a damaged file
+        raise UsageError(f"{path}: weights cannot be read ({type(error).__name__})") from error
+    parts = [net.stem, net.blocks] + ([net.head] if with_head or own else [])
     targets = [tensor for part in parts for tensor in part.state_dict().values()]
     if len(source) < len(targets):
         raise UsageError(f"{path}: {len(source)} tensors, the network needs {len(targets)}")

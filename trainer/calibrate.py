@@ -1,0 +1,106 @@
+"""Turns logits into honest confidences, and says below which of them a bin must abstain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.classifier import softmax
+from trainer.scoring import Labels, Probs, calibration_error
+
+LEAST_ACCURACY = 0.97  # of what is sorted, on validation
+THRESHOLDS = np.round(np.arange(0.40, 0.901, 0.02), 2)
+MARGINS = np.round(np.arange(0.0, 0.301, 0.05), 2)
+RULE = (
+    "on validation: per label the lowest threshold in 0.40..0.90 whose decisions are at least "
+    "97 % right (0.90 where none is), then the min_margin in 0..0.30 that sorts most pictures at "
+    "97 % right or more"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a bundle says of its confidences; shares are 0..1."""
+
+    temperature: float
+    thresholds: tuple[float, ...]  # per label
+    min_margin: float
+    ece_before: float
+    ece_after: float
+    coverage: float  # share of the validation pictures that are sorted
+    selective_accuracy: float  # of those
+
+
+def calibrate(logits: npt.NDArray[np.float32], truth: Labels) -> Calibration:
+    """Temperature (Guo et al., ICML 2017), thresholds and margin from validation logits (n, c)."""
+    temperature = fit_temperature(logits, truth)
+    probs = softmax(logits / np.float32(temperature))
+    thresholds, margin = choose_thresholds(probs, truth)
+    sorted_ = accepted(probs, thresholds, margin)
+    right = probs.argmax(1) == truth
+    return Calibration(
+        temperature=temperature,
+        thresholds=thresholds,
+        min_margin=margin,
+        ece_before=calibration_error(softmax(logits), truth),
+        ece_after=calibration_error(probs, truth),
+        coverage=float(sorted_.mean()),
+        selective_accuracy=float(right[sorted_].mean()) if sorted_.any() else 0.0,
+    )
+
+
+def fit_temperature(logits: npt.NDArray[np.float32], truth: Labels) -> float:
+    """The divisor of the logits with the least cross entropy, in 0.2..5, to 0.5 %."""
+    candidates = np.exp(np.linspace(np.log(0.2), np.log(5), 640))
+    rows = np.arange(len(truth))
+    losses = []
+    for temperature in candidates:
+        scaled = logits / temperature
+        scaled = scaled - scaled.max(1, keepdims=True)
+        losses.append(float((np.log(np.exp(scaled).sum(1)) - scaled[rows, truth]).mean()))
+    return round(float(candidates[int(np.argmin(losses))]), 4)
+
+
+def choose_thresholds(probs: Probs, truth: Labels) -> tuple[tuple[float, ...], float]:
+    """By the rule above: greatest coverage at 97 % right, thresholds per label and one margin."""
+    right = probs.argmax(1) == truth
+    best: tuple[tuple[bool, float], tuple[float, ...], float] | None = None
+    for margin in MARGINS:
+        thresholds = _thresholds(probs, right, float(margin))
+        chosen = accepted(probs, thresholds, float(margin))
+        good_enough = bool(chosen.any() and right[chosen].mean() >= LEAST_ACCURACY)
+        rank = (good_enough, float(chosen.mean()))
+        if best is None or rank > best[0]:
+            best = rank, thresholds, float(margin)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _thresholds(probs: Probs, right: npt.NDArray[np.bool_], margin: float) -> tuple[float, ...]:
+    found, confidence, wide = probs.argmax(1), probs.max(1), margins(probs) >= margin
+    chosen = []
+    for label in range(probs.shape[1]):
+        mine = (found == label) & wide
+        passing = (
+            float(t)
+            for t in THRESHOLDS
+            if (kept := mine & (confidence >= t)).any() and right[kept].mean() >= LEAST_ACCURACY
+        )
+        chosen.append(next(passing, float(THRESHOLDS[-1])))
+    return tuple(chosen)
+
+
+def margins(probs: Probs) -> npt.NDArray[np.float32]:
+    """(n,) distance between the best two classes."""
+    two = np.sort(probs, 1)[:, -2:]
+    return np.asarray(two[:, 1] - two[:, 0], np.float32)
+
+
+def accepted(
+    probs: Probs, thresholds: tuple[float, ...], min_margin: float
+) -> npt.NDArray[np.bool_]:
+    """(n,) which pictures edge.decide would sort, judged from one frame."""
+    needed = np.array(thresholds, np.float32)[probs.argmax(1)]
+    return np.asarray((probs.max(1) >= needed) & (margins(probs) >= min_margin))

@@ -1,0 +1,280 @@
+"""`smartbin-train`: the model factory; exit 0 ok, 1 run-time fault, 2 bad usage or recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge.errors import MissingExtraError, SmartbinError, UsageError
+from trainer.progress import bar
+
+# Before torch is loaded: OpenMP threads that spin while they wait made every operation last a
+# time slice of 8 ms on a machine shared with other work; asleep they cost 0.1 ms.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+app = typer.Typer(
+    help="The model factory: a folder of labelled pictures becomes a verified int8 bundle.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "rich"})
+QUICK_PICTURES = 500
+
+Data = Annotated[Path, typer.Option("--data", help="Folder with one folder of pictures per class.")]
+Names = Annotated[Path | None, typer.Option("--names", help="List of file names, one a line.")]
+TrainNames = Annotated[
+    Path | None, typer.Option("--train-names", help="File names to train on, one a line.")
+]
+ValNames = Annotated[
+    Path | None, typer.Option("--val-names", help="File names to validate on, one a line.")
+]
+Masks = Annotated[
+    Path | None, typer.Option("--masks", help="CLASS/NAME.png saliency, to swap backgrounds with.")
+]
+BundlePath = Annotated[Path, typer.Option("--bundle", help="NAME.onnx, with NAME.json beside it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="A shipped recipe, or a .toml file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override, as training.epochs=3; repeatable.")
+]
+RunFolder = Annotated[Path, typer.Option("--run", help="Folder of the training.")]
+Cache = Annotated[Path, typer.Option("--cache", help="Where decoded pictures are kept.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the bundles.")]
+BundleName = Annotated[str, typer.Option("--name", help="Bundles are NAME.int8 and NAME.fp32.")]
+DataName = Annotated[str, typer.Option("--data-name", help="For the model card.")]
+Licence = Annotated[str, typer.Option("--data-licence", help="For the model card.")]
+
+
+def main() -> None:
+    """Entry point: a SmartbinError is a sentence on standard error, never a traceback."""
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINER_PACKAGES:
+            raise
+        wanted = MissingExtraError(
+            f"smartbin-train needs {error.name} for this: pip install 'smartbin[trainer]'"
+        )
+        print(wanted, file=sys.stderr)
+        sys.exit(wanted.exit_code)
+    except SmartbinError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; standard output stays for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@app.command()
+def evaluate(
+    bundle: BundlePath,
+    data: Data,
+    names: Names = None,
+    csv: Annotated[Path | None, typer.Option(help="Probabilities of each picture.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a bundle on labelled pictures, through the very code that runs in the bin."""
+    from trainer import evaluate as scorer
+    from trainer.data import scan
+
+    photos = scan(data, names)
+    with bar("evaluate", len(photos)) as tick:
+        result = scorer.evaluate(bundle, photos, csv, tick)
+    print(json.dumps(result.as_dict()) if as_json else scorer.as_text(result))
+
+
+@app.command()
+def background(
+    bundle: BundlePath,
+    data: Data,
+    masks: Annotated[Path, typer.Option("--masks", help="CLASS/NAME.png saliency.")],
+    names: Names = None,
+    as_json: AsJson = False,
+) -> None:
+    """The background challenge: the same items on brown wood, other surfaces and cardboard."""
+    from trainer import background as challenge
+    from trainer.data import scan
+
+    photos = scan(data, names)
+    with bar("backgrounds", len(photos)) as tick:
+        result = challenge.challenge(bundle, photos, masks, tick=tick)
+    print(json.dumps(result) if as_json else challenge.as_text(result))
+
+
+@app.command()
+def distill(
+    data: Data,
+    run: RunFolder,
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    recipe: RecipeName = "smartbin",
+    teacher: Annotated[
+        Path | None, typer.Option(help="best.pt of a teacher; without one, plain fine-tuning.")
+    ] = None,
+    settings: Settings = None,
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+) -> None:
+    """Train a student, with soft targets where there is a teacher; a killed run goes on."""
+    from trainer.recipe import find_recipe
+
+    chosen = find_recipe(recipe, overrides_of(settings))
+    source = _source(data, train_names, val_names, chosen.training.seed)
+    from trainer import pipeline
+
+    folders = pipeline.Folders(run, cache, masks)
+    best = pipeline.train(
+        chosen, source, folders, teacher=teacher, device=device_of(device), say=say
+    )
+    say(f"{best}: ready for `smartbin-train quantize --run {run}`")
+
+
+@app.command()
+def quantize(
+    data: Data,
+    run: RunFolder,
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    out: Out = Path("models"),
+    name: BundleName = "student",
+    data_name: DataName = "unnamed",
+    data_licence: Licence = "not stated",
+    as_json: AsJson = False,
+) -> None:
+    """Export a training, make it int8, calibrate and measure it, and write both bundles."""
+    from trainer import pipeline
+    from trainer.checkpoint import load_trained
+
+    trained = load_trained(run / "best.pt")
+    seed = trained.recipe.training.seed
+    source = _source(data, train_names, val_names, seed, data_name, data_licence)
+    figures = pipeline.package(trained, source, masks, out, name, say)
+    print(json.dumps(figures) if as_json else _figures_text(figures, out, name))
+
+
+@app.command("all")
+def run_all(
+    data: Data,
+    preset: Annotated[
+        str, typer.Option(help="quick: 500 pictures, 2 epochs; full: the whole recipe.")
+    ] = "quick",
+    run: Annotated[Path | None, typer.Option("--run", help="Folder of the training.")] = None,
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    recipe: Annotated[str | None, typer.Option(help="Instead of the preset's recipe.")] = None,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundles.")] = None,
+    name: BundleName = "student",
+    data_name: DataName = "unnamed",
+    data_licence: Licence = "not stated",
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """From a folder to a verified int8 bundle in one go."""
+    from trainer.recipe import find_recipe
+
+    recipes = {"quick": "quick", "full": "smartbin"}
+    if preset not in recipes:
+        raise UsageError(f"--preset {preset}: must be one of {', '.join(recipes)}")
+    chosen = find_recipe(recipe or recipes[preset], overrides_of(settings))
+    seed = chosen.training.seed
+    most = QUICK_PICTURES if preset == "quick" else None
+    source = _source(data, train_names, val_names, seed, data_name, data_licence, most)
+    from trainer import pipeline
+    from trainer.checkpoint import load_trained
+
+    folder = run or Path("runs") / preset
+    folders = pipeline.Folders(folder, cache, masks)
+    where = device_of(device)
+    best = pipeline.train(chosen, source, folders, teacher=None, device=where, say=say)
+    target = out or folder / "bundle"
+    figures = pipeline.package(load_trained(best), source, masks, target, name, say)
+    print(json.dumps(figures) if as_json else _figures_text(figures, target, name))
+
+
+def overrides_of(settings: list[str] | None) -> dict[str, Any]:
+    """["training.epochs=3"] to {"training.epochs": 3}; the recipe checks names and bounds."""
+    found: dict[str, Any] = {}
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals or key.count(".") != 1:
+            raise UsageError(f"--set {setting}: must be SECTION.KEY=VALUE, as training.epochs=3")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def device_of(wanted: str) -> str:
+    """The device to train on; auto takes a GPU where there is one."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if wanted == "auto":
+        return "cuda" if there else "cpu"
+    if wanted.startswith("cuda") and not there:
+        raise UsageError(f"--device {wanted}: no CUDA device is here; use --device cpu")
+    if wanted != "cpu" and not wanted.startswith("cuda"):
+        raise UsageError(f"--device {wanted}: must be auto, cpu or cuda")
+    return wanted
+
+
+def _source(
+    data: Path,
+    train_names: Path | None,
+    val_names: Path | None,
+    seed: int,
+    data_name: str = "unnamed",
+    licence: str = "not stated",
+    most: int | None = None,
+) -> Any:
+    """Both lists, or neither: then 15 % of each class are drawn for validation."""
+    from trainer.bundles import Source
+    from trainer.data import scan, split_random, thin_out
+
+    if (train_names is None) != (val_names is None):
+        raise UsageError("--train-names and --val-names: give both lists or neither")
+    if train_names is None:
+        photos = scan(data)
+        train, val = split_random(thin_out(photos, most or len(photos), seed), 0.15, seed)
+    else:
+        train, val = scan(data, train_names), scan(data, val_names)
+        if most is not None:
+            train = thin_out(train, round(most * 0.85), seed)
+            val = thin_out(val, round(most * 0.15), seed)
+    return Source(data_name, licence, train, val, train_names, val_names)
+
+
+def _figures_text(figures: dict[str, Any], out: Path, name: str) -> str:
+    lines = []
+    for precision in ("fp32", "int8"):
+        found = figures[precision]
+        line = f"{out / name}.{precision}.onnx: {found['accuracy']:.2%} on validation"
+        line += f", ECE {found['ece']:.3f}, {found['bytes']:,} bytes"
+        if "background" in found:
+            line += f", brown table {found['background']['brown']:.1f} %"
+        lines.append(line)
+    agreement = figures["int8_label_agreement"]
+    lines.append(f"int8 ({figures['int8_variant']}) says what fp32 says on {agreement:.2%}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The order of work, from a folder of pictures to a verified bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edge.errors import UsageError
+from edge.preprocess import Preprocessing
+from trainer import bundles, quantize
+from trainer.augment import Augmenter, Cutouts
+from trainer.background import KINDS, challenge
+from trainer.bundles import Model, Source
+from trainer.calibrate import calibrate
+from trainer.checkpoint import Trained, load_trained
+from trainer.data import MAX_ASPECT, check_classes, load_masks, load_pixels
+from trainer.evaluate import evaluate, logits_of, truth_of
+from trainer.export import export
+from trainer.models import MEAN, STD
+from trainer.progress import bar
+from trainer.recipe import Recipe
+from trainer.scoring import accuracy_entry
+from trainer.surfaces import training_bank
+from trainer.train import Run, TrainSet
+from trainer.val import build_val
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a run reads and writes."""
+
+    run: Path
+    cache: Path
+    masks: Path | None
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """What the edge must do to a picture for this recipe's network."""
+    return Preprocessing(recipe.network.size_px, MEAN, STD, MAX_ASPECT)
+
+
+def train(
+    recipe: Recipe, source: Source, folders: Folders, *, teacher: Path | None, device: str, say: Say
+) -> Path:
+    """Train, or go on where a killed training stopped; returns the best checkpoint."""
+    check_classes(source.train, source.val)
+    teaching = load_trained(teacher) if teacher else None
+    if teaching is not None:
+        check_teacher(teaching, source.train.classes, teacher)
+    data = _train_set(recipe, source, folders, device, say)
+    with bar("decode validation", len(source.val)) as tick:
+        val = build_val(source.val, preprocessing_of(recipe), folders.masks, tick)
+    net = teaching.net if teaching else None
+    run = Run(recipe, data, val, folders.run, teacher=net, device=device)
+    steps = run.steps_per_epoch
+    total = recipe.training.epochs * steps
+    with bar("train", total, run.epoch * steps) as tick:
+        best = run.fit(tick)
+    say(f"best of {run.epoch} epochs: {run.best[0]:.2%} on validation (mean of its surfaces)")
+    return best
+
+
+def check_teacher(teacher: Trained, classes: tuple[str, ...], path: Path | None) -> None:
+    """A teacher of other classes, or of another order, would teach nonsense."""
+    if teacher.classes != classes:
+        raise UsageError(
+            f"{path}: the teacher's labels are {', '.join(teacher.classes)}, "
+            f"the data's are {', '.join(classes)}; they must be the same"
+        )
+
+
+def _train_set(recipe: Recipe, source: Source, folders: Folders, device: str, say: Say) -> TrainSet:
+    with bar("decode training", len(source.train)) as tick:
+        pixels = load_pixels(source.train, folders.cache, tick)
+    cutouts = None
+    if folders.masks is None:
+        say("no --masks: backgrounds are not swapped, and the student will know one table only")
+    elif recipe.augment.swap_share > 0:
+        masks, good = load_masks(source.train, folders.masks)
+        bank = training_bank(recipe.augment.bank, recipe.training.seed)
+        cutouts = Cutouts(masks, good, bank)
+        say(f"{good.mean():.0%} of the training pictures have a mask good enough to swap with")
+    augmenter = Augmenter(
+        pixels, recipe.augment, mean=MEAN, std=STD, cutouts=cutouts, device=device
+    )
+    train_set = source.train
+    return TrainSet(augmenter, train_set.targets, train_set.classes, train_set.sha256())
+
+
+def package(
+    trained: Trained, source: Source, masks: Path | None, out: Path, name: str, say: Say
+) -> dict[str, Any]:
+    """Export, quantize, calibrate, measure, and write NAME.fp32 and NAME.int8 into `out`.
+
+    Returns what was measured, for the table of experiments. Nothing is written into `out` before
+    everything has been measured.
+    """
+    spec = preprocessing_of(trained.recipe)
+    fp32 = export(trained.net, spec.size_px)
+    with bar("prepare validation", len(source.val)) as tick:
+        val = quantize.prepared(source.val, spec, tick)
+    truth = truth_of(source.val, trained.classes)
+    chosen = quantize.calibration_rows(
+        source.train.targets,
+        trained.recipe.int8.calibration_pictures,
+        trained.recipe.training.seed,
+    )
+    with bar("prepare calibration", len(chosen)) as tick:
+        calibration = quantize.prepared(source.train.subset(chosen), spec, tick)
+    least = trained.recipe.int8.least_agreement
+    int8 = quantize.quantize(fp32, calibration, val, truth, least_agreement=least, say=say)
+    reference = logits_of(fp32, val)
+    agreement = {"int8_label_agreement": int8.chosen.agreement, "int8_variant": int8.chosen.name}
+    notes = _notes(trained, source, agreement)
+    figures: dict[str, Any] = {**agreement}
+    models = []
+    for precision, onnx, logits in (("fp32", fp32, reference), ("int8", int8.onnx, int8.logits)):
+        model = Model(onnx, precision, trained.classes, spec, calibrate(logits, truth), [], notes)
+        metrics, measured = measure(model, source, masks)
+        models.append(replace(model, metrics=metrics))
+        figures[precision] = {**measured, "bytes": len(onnx)}
+    version = max(bundles.next_version(out / f"{name}.{m.precision}.onnx") for m in models)
+    for model in models:
+        bundles.write_bundle(out / f"{name}.{model.precision}.onnx", model, version)
+    return figures
+
+
+def _notes(trained: Trained, source: Source, agreement: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "recipe": trained.recipe.as_dict(),
+        "seeds": {"training": trained.recipe.training.seed},
+        "best_epoch": trained.epoch,
+        "data": source.card(),
+        "agreement": agreement,
+        "chosen_by": "validation: best epoch, calibration variant, temperature and thresholds",
+    }
+
+
+def measure(
+    model: Model, source: Source, masks: Path | None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Score a bundle before it is shipped, through the edge; (card entries, plain figures)."""
+    split = source.val_list.stem if source.val_list else "random validation split"
+    with tempfile.TemporaryDirectory(prefix="smartbin-measure-") as folder:
+        path = Path(folder) / f"student.{model.precision}.onnx"
+        bundles.write_bundle(path, model, 1)
+        with bar(f"evaluate {model.precision}", len(source.val)) as tick:
+            scored = evaluate(path, source.val, tick=tick)
+        hits = round(scored.accuracy * scored.n)
+        entries = [accuracy_entry(hits, scored.n, metric="accuracy", data=source.name, split=split)]
+        entries[0]["macro_f1"] = round(scored.macro_f1, 5)
+        figures: dict[str, Any] = {"accuracy": scored.accuracy, "macro_f1": scored.macro_f1}
+        figures["ece"] = model.calibration.ece_after
+        if masks is not None:
+            with bar(f"backgrounds {model.precision}", len(source.val)) as tick:
+                figures["background"] = challenge(path, source.val, masks, tick=tick)
+            entries += _background_entries(figures["background"], source.name, split)
+    return entries, figures
+
+
+def _background_entries(found: dict[str, float], data: str, split: str) -> list[dict[str, Any]]:
+    n = int(found["n"])
+    return [
+        accuracy_entry(
+            round(found[kind] * n / 100), n, metric=f"background {kind}", data=data, split=split
+        )
+        for kind in ("original", *KINDS)
+    ]
