@@ -85,24 +85,23 @@ class Capture:
         self._check_open()
         deadline_s = self._clock() + timeout_s
         while not self.ended:
-            if self._fault:
-                raise CameraError(self._fault)
             if self._child is None:
                 raise CameraError(f"{self._where}: not started; call start() first")
+            self._listen(self._child)
             letter = take_letter(self._child.letters_r)
             if letter is not None:
                 return self._open_letter(self._child, letter)
-            self._listen(self._child)
-            if self.ended or self._fault:
-                continue
+            if self._fault:
+                raise CameraError(self._fault)
             left_s = deadline_s - self._clock()
-            if left_s <= 0 or self._wait(self._child, left_s):
+            if not self.ended and (left_s <= 0 or self._wait(self._child, left_s)):
                 return None
         return None
 
     def wake(self) -> None:
         """Let a waiting `next` return None at once; for signal handlers and other threads."""
-        os.eventfd_write(self._wake_fd, 1)
+        if self._wake_fd >= 0:
+            os.eventfd_write(self._wake_fd, 1)
 
     def restart(self) -> None:
         """End the capture process, however it is, and start another; numbering goes on."""
