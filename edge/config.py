@@ -136,11 +136,18 @@ class OutboxOptions:
     path: str = option(
         "", "SQLite file; empty: outbox.db in $STATE_DIRECTORY or ~/.local/state/smartbin."
     )
-    max_events: int = option(
-        200_000,
-        "At most so many wait; beyond it the oldest go, and are counted.",
-        low=100,
-        high=100_000_000,
+    max_mb: float = option(
+        100.0,
+        "Size of what waits; beyond it the oldest decisions go, counted.",
+        low=0.1,
+        high=100_000,
+        unit="MB",
+    )
+    max_days: float = option(
+        90.0, "Age of what waits; older events go, counted.", low=0.01, high=3650, unit="days"
+    )
+    replay_per_s: float = option(
+        50.0, "Pace at which waiting events are sent.", low=1, high=10_000, unit="1/s"
     )
 
 

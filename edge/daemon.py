@@ -19,12 +19,11 @@ from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.commands import Command, Refusal, answer_to, read_command
 from edge.config import Config, check_routes, load_config
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, host_figures
 from edge.judge import Judge
 from edge.mqtt import Link
 from edge.notify import Notifier
-from edge.outbox import Postman
 from edge.parts import (
     broker_of,
     camera_spec,
@@ -34,6 +33,7 @@ from edge.parts import (
     rules_of,
     trigger_of,
 )
+from edge.postman import Postman
 from edge.reporter import Reporter
 from edge.segmenters import WholeFrame
 from edge.triggers import Trigger
@@ -44,7 +44,8 @@ from edge.wire import Origin, State, Topics, birth_message, health_message, stat
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox and SIGTERM
-FLUSH_S = 5.0  # at the end of a source that is played once, for the last events to leave
+FLUSH_S = 1.5  # at the end, for the last events to leave
+WAITING = "waiting for the first frame"
 MAX_COMMANDS = 100  # a flood of commands is cut here, not in memory
 
 
@@ -74,7 +75,7 @@ class Daemon:
             give_up_s=config.camera.give_up_s,
         )
         self._outbox = outbox_of(config)
-        self._postman = Postman(self._outbox)
+        self._postman = Postman(self._outbox, per_s=config.outbox.replay_per_s)
         self._link = self._build_link()
         self._reporter = Reporter(
             origin=self._origin,
@@ -84,7 +85,7 @@ class Daemon:
             deadline_s=config.decision.deadline_ms / 1000,
         )
         self._adopt(config)
-        self._state: tuple[State, str] = ("init", "starting")
+        self._state: tuple[State, str] = ("init", WAITING)
         self._paused = False
         self._seen_frame = False
         self._health_due_s = 0.0
@@ -97,18 +98,19 @@ class Daemon:
         """
         log.info("smartbin %s, %s, %s", __version__, self._origin.model, self._origin.topics.root)
         self._link.start()
+        why = "asked to stop"
         try:
             self._await_broker(broker_wait_s)
             self._capture.start()
             while not self._stop.is_set() and not self._capture.ended:
                 self._step()
-            self._flush()
+            if self._capture.ended:
+                why = "the source has ended"
+        except SmartbinError as error:
+            why = str(error)
+            raise
         finally:
-            self._notifier.stopping()
-            self._capture.close()
-            last = self._state_message("stopped", "the daemon has ended")
-            self._link.stop(last)
-            self._outbox.close()
+            self._end(why)
 
     def reload(self) -> None:
         """Ask for the configuration to be read again (SIGHUP); may be called from anywhere."""
@@ -143,10 +145,17 @@ class Daemon:
         self._figures.count(verdict.decision, verdict.latency_ms)
         self._reporter.report(item, verdict)
 
+    def _end(self, why: str) -> None:
+        """The mirror of the start; each part has a deadline, all together under five seconds."""
+        self._notifier.stopping()
+        self._capture.close()
+        self._reporter.report_state("stopped", why)
+        self._flush()
+        self._link.stop(self._state_message("stopped", why))
+        self._outbox.close()
+
     def _flush(self) -> None:
-        """Where the source has ended or we are stopped, let the last events leave, in bounds."""
-        if not self._link.connected:
-            return
+        """Let the last events leave, in bounds; the rest waits on the disk."""
         until_s = time.monotonic() + FLUSH_S
         while self._outbox.depth and self._link.connected and time.monotonic() < until_s:
             self._postman.pump(self._link)
@@ -159,6 +168,7 @@ class Daemon:
         first_ready = self._state[0] == "init" and state[0] == "ready"
         self._state = state
         log.info("state: %s (%s)", *state)
+        self._reporter.report_state(*state)
         self._link.publish(self._state_message(*state))
         if first_ready:
             self._notifier.ready(state[1])
@@ -169,9 +179,9 @@ class Daemon:
         if self._watch.trouble:
             return "degraded", f"camera: {self._watch.trouble}"
         if not self._seen_frame:
-            return "init", "waiting for the first frame"
-        if self._reporter.trouble:
-            return "degraded", self._reporter.trouble
+            return "init", WAITING
+        if self._outbox.trouble:
+            return "degraded", self._outbox.trouble
         return "ready", "paused by a command" if self._paused else "deciding"
 
     def _state_message(self, state: State, reason: str) -> Message:
@@ -185,12 +195,15 @@ class Daemon:
         figures = {
             **host_figures(uptime_s=now_s - self._started_s),
             **self._figures.summary(),
-            "outbox": {"depth": self._outbox.depth, "overflowed": self._outbox.overflowed},
-            "drops": {
-                "frames": self._capture.dropped,
-                "decisions": self._reporter.drops.decisions,
-                "events": self._reporter.drops.events,
+            "outbox": {
+                "depth": self._outbox.depth,
+                "bytes": self._outbox.bytes,
+                "in_memory": self._outbox.in_memory,
+                "overflowed": self._outbox.overflowed,
+                "expired": self._outbox.expired,
+                "refused": self._postman.refused,
             },
+            "drops": {"frames": self._capture.dropped, "decisions": self._reporter.undelivered},
             "camera_restarts": self._watch.restarts,
         }
         self._link.publish(health_message(self._origin, figures, ts=time.time()))

@@ -1,28 +1,30 @@
-"""Events on disk until the broker has them: at least once, in order, however long it is away."""
+"""Events on disk until the broker has them: at least once, however long it is away.
+
+What goes first when too much waits: the oldest decisions, then the oldest of the rest. Births and
+faults are sent before history. While the disk is full or read-only, events wait in memory, within
+the same bound, and move to the disk when it takes them again.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import queue
-import sqlite3
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import OutboxError
-from edge.mqtt import Link
+from edge.store import Row, Store
 from edge.values import Message
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 20  # unacknowledged events at a time; also paces the replay after an outage
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    topic TEXT NOT NULL,
-    payload BLOB NOT NULL
-)
-"""
+RETRY_DISK_S = 5.0
+DELETE_EVERY_S = 2.0  # acknowledged events leave together: each commit wears the card
+DELETE_AT = 500
+AGE_CHECK_S = 600.0
+MEMORY_BYTES = 8_000_000  # bound of what waits in memory while the disk fails: some 10,000 events
 
 
 def default_path() -> Path:
@@ -32,122 +34,173 @@ def default_path() -> Path:
     return folder / "outbox.db"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Where an event waits: on disk before memory, then its row."""
+
+    in_memory: bool
+    row: int
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One event that waits."""
 
-    row: int  # grows with every event
+    key: Key
     message: Message
 
 
 class Outbox:
-    """A queue in one SQLite file; used from one thread.
+    """A bounded queue in one SQLite file; used from one thread."""
 
-    Write-ahead log with synchronous NORMAL: a killed process loses nothing; a power cut may lose
-    the last events but never the file (sqlite.org/wal.html).
-    """
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        max_days: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._max_s = max_days * 86400
+        self._clock = clock
+        self._wall = wall
+        self._memory = Store(None)
+        self._disk: Store | None = None
+        self._acked: list[int] = []  # rows on disk, still to be deleted
+        self._retry_s = self._delete_s = self._age_s = clock()
+        self.overflowed = 0  # went because too much waited
+        self.expired = 0  # went because too old
+        self.trouble = ""  # why the disk is not used, in words
+        self._open_disk()
 
-    def __init__(self, path: Path, *, max_events: int) -> None:
-        self._max_events = max_events
-        self.overflowed = 0  # events that went because too many waited
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(SCHEMA)
-            self.depth = int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
-        except (OSError, sqlite3.Error) as error:
-            raise OutboxError(
-                f"{path}: the outbox cannot be opened ({error}); "
-                "set outbox.path to a file in a folder that smartbin may write"
-            ) from error
+    @property
+    def depth(self) -> int:
+        """Events that wait."""
+        on_disk = self._disk.count - len(self._acked) if self._disk else 0
+        return on_disk + self._memory.count
 
-    def add(self, message: Message) -> None:
-        """Store an event; it is on disk when this returns. Raises OutboxError."""
-        try:
-            self._db.execute(
-                "INSERT INTO outbox (topic, payload) VALUES (?, ?)",
-                (message.topic, message.payload),
-            )
-            self.depth += 1
-            if self.depth > self._max_events:
-                self._drop_oldest()
-        except sqlite3.Error as error:
-            raise OutboxError(
-                f"the outbox cannot store an event ({error}); free the disk"
-            ) from error
+    @property
+    def bytes(self) -> int:
+        """Bytes of the events that wait."""
+        return (self._disk.bytes if self._disk else 0) + self._memory.bytes
 
-    def waiting(self, *, after_row: int, limit: int) -> list[Stored]:
-        """The oldest events behind `after_row`, oldest first."""
-        rows = self._db.execute(
-            "SELECT id, topic, payload FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
-            (after_row, limit),
-        )
-        return [Stored(row, Message(topic, payload, qos=1)) for row, topic, payload in rows]
+    @property
+    def in_memory(self) -> int:
+        """Events that a power cut would lose, because the disk does not take them."""
+        return self._memory.count
 
-    def forget(self, row: int) -> None:
-        """Delete an event that the broker has acknowledged."""
-        try:
-            self.depth -= self._db.execute("DELETE FROM outbox WHERE id = ?", (row,)).rowcount
-        except sqlite3.Error as error:  # it will be sent again: at least once still holds
-            log.warning("outbox: an acknowledged event cannot be deleted (%s)", error)
+    def add(self, message: Message, *, urgent: bool = False) -> None:
+        """Store an event: on disk when this returns, or in memory, and `trouble` says why."""
+        row = Row(0, urgent, self._wall(), message.topic, message.payload)
+        if self._disk is not None and not self._memory.count:
+            try:
+                self._disk.insert([row])
+                self._bound(self._disk, self._max_bytes)
+                return
+            except OutboxError as error:
+                self._disk_failed(str(error))
+        self._memory.insert([row])
+        self._bound(self._memory, min(MEMORY_BYTES, self._max_bytes))
+
+    def waiting(self, *, limit: int, but: Iterable[Key]) -> list[Stored]:
+        """The next events to send, births and faults first, without those in `but`."""
+        skipped = set(but)
+        rows = [(True, row) for row in self._memory.first(_rows(skipped, in_memory=True), limit)]
+        if self._disk is not None:
+            skip = [*_rows(skipped, in_memory=False), *self._acked]
+            rows += [(False, row) for row in self._disk.first(skip, limit)]
+        rows.sort(key=lambda pair: (not pair[1].urgent, pair[0], pair[1].id))
+        return [
+            Stored(Key(in_memory, row.id), Message(row.topic, row.payload, qos=1))
+            for in_memory, row in rows[:limit]
+        ]
+
+    def forget(self, key: Key) -> None:
+        """Let go of an event that the broker has acknowledged."""
+        if key.in_memory:
+            self._memory.delete([key.row])
+        else:
+            self._acked.append(key.row)
+
+    def maintain(self) -> None:
+        """Now and then: delete what was acknowledged, drop what is too old, retry the disk."""
+        now_s = self._clock()
+        if len(self._acked) >= DELETE_AT or now_s - self._delete_s >= DELETE_EVERY_S:
+            self._delete_s = now_s
+            self._delete_acked()
+        if now_s - self._age_s >= AGE_CHECK_S:
+            self._age_s = now_s
+            self._drop_old()
+        if (self.trouble or self._memory.count) and now_s >= self._retry_s:
+            self._retry_s = now_s + RETRY_DISK_S
+            self._move_to_disk()
 
     def close(self) -> None:
-        """Fold the log into the file and let go of it; idempotent."""
-        self._db.close()
+        """Delete what was acknowledged and let go of the file; idempotent."""
+        self._delete_acked()
+        self._move_to_disk()
+        if self._memory.count:
+            log.error("outbox: %d events in memory are lost: %s", self._memory.count, self.trouble)
+        if self._disk is not None:
+            self._disk.close()
+        self._disk = None
 
-    def _drop_oldest(self) -> None:
-        dropped = self._db.execute(
-            "DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox)"
-        ).rowcount
-        self.depth -= dropped
+    def _open_disk(self) -> None:
+        try:
+            self._disk = Store(self._path)
+            if self._disk.read_only:
+                self._disk_failed(self._disk.read_only)
+        except OutboxError as error:
+            self._disk_failed(str(error))
+
+    def _disk_failed(self, sentence: str) -> None:
+        if not self.trouble:
+            log.error("outbox: %s; events wait in memory", sentence)
+        self.trouble = sentence
+        self._retry_s = self._clock() + RETRY_DISK_S
+
+    def _move_to_disk(self) -> None:
+        if self._disk is None or self._disk.read_only:
+            self._open_disk()
+        rows = self._memory.first([], self._memory.count)
+        if self._disk is None:
+            return
+        try:
+            self._disk.insert(sorted(rows, key=lambda row: row.id))
+        except OutboxError as error:
+            self._disk_failed(str(error))
+            return
+        self._memory.delete([row.id for row in rows])
+        if self.trouble:
+            log.info("outbox: the disk takes events again, %d moved there", len(rows))
+        self.trouble = ""
+
+    def _delete_acked(self) -> None:
+        if self._disk is None or not self._acked:
+            return
+        try:
+            self._disk.delete(self._acked)
+            self._acked.clear()
+        except OutboxError as error:  # sent again after a restart: at least once still holds
+            self._disk_failed(str(error))
+
+    def _bound(self, store: Store, max_bytes: int) -> None:
+        dropped = store.drop_until(max_bytes)
+        if dropped and not self.overflowed:
+            log.warning("outbox: full at %d bytes, the oldest events go", max_bytes)
         self.overflowed += dropped
 
-
-class Postman:
-    """Carries events from the outbox to the broker; everything happens in the thread of `pump`."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._acks: queue.SimpleQueue[tuple[int, int, bool]] = queue.SimpleQueue()
-        self._in_flight: dict[int, int] = {}  # message id -> row
-        self._connection = 0  # whose ids those are
-        self._sent_to_row = 0
-        self.refused = 0  # events that the broker acknowledged with a refusal
-
-    def acknowledge(self, connection: int, mid: int, accepted: bool) -> None:
-        """Called in the network thread: only hands over."""
-        self._acks.put((connection, mid, accepted))
-
-    def pump(self, link: Link) -> None:
-        """Take in acknowledgements, then send on, at most IN_FLIGHT unacknowledged."""
-        if link.connection != self._connection:
-            # What the last connection did not acknowledge is sent again, from disk.
-            self._connection, self._sent_to_row = link.connection, 0
-            self._in_flight.clear()
-        self._take_acks()
-        room = IN_FLIGHT - len(self._in_flight)
-        if not link.connected or room <= 0:
+    def _drop_old(self) -> None:
+        if self._disk is None:
             return
-        for stored in self._outbox.waiting(after_row=self._sent_to_row, limit=room):
-            mid = link.publish(stored.message)
-            if mid is None:
-                return
-            self._in_flight[mid] = stored.row
-            self._sent_to_row = stored.row
+        try:
+            self.expired += self._disk.drop_before(self._wall() - self._max_s)
+        except OutboxError as error:
+            self._disk_failed(str(error))
 
-    def _take_acks(self) -> None:
-        while True:
-            try:
-                connection, mid, accepted = self._acks.get_nowait()
-            except queue.Empty:
-                return
-            row = self._in_flight.pop(mid, None) if connection == self._connection else None
-            if row is None:
-                continue
-            if accepted:
-                self._outbox.forget(row)
-            else:
-                self.refused += 1  # stays on disk; sent again at the next connection
-                log.warning("outbox: the broker refuses an event; check its ACL for this bin")
+
+def _rows(keys: set[Key], *, in_memory: bool) -> list[int]:
+    return [key.row for key in keys if key.in_memory == in_memory]

@@ -99,4 +99,8 @@ def routes_of(config: Config) -> Routes:
 def outbox_of(config: Config) -> Outbox:
     """The outbox, opened."""
     path = Path(config.outbox.path) if config.outbox.path else default_path()
-    return Outbox(path, max_events=config.outbox.max_events)
+    return Outbox(
+        path,
+        max_bytes=round(config.outbox.max_mb * 1e6),
+        max_days=config.outbox.max_days,
+    )

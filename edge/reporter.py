@@ -5,27 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from edge.errors import OutboxError
 from edge.health import clock_synced
 from edge.judge import Verdict
 from edge.mqtt import Link
-from edge.outbox import Outbox, Postman
-from edge.values import Item, Message
-from edge.wire import Origin, Stamp, decision_message, decision_payload, event_message
+from edge.outbox import Outbox
+from edge.postman import Postman
+from edge.values import Item
+from edge.wire import (
+    Origin,
+    Stamp,
+    State,
+    decision_message,
+    decision_payload,
+    event_message,
+    state_event_message,
+)
 
 log = logging.getLogger(__name__)
 
 CLOCK_CHECK_S = 10.0  # adjtimex is cheap, but need not be asked for every item
-
-
-@dataclass
-class Drops:
-    """What did not arrive, counted."""
-
-    decisions: int = 0  # offline or late: an actuator never heard of them
-    events: int = 0  # could not be stored; lost to the record
 
 
 class Reporter:
@@ -51,8 +50,7 @@ class Reporter:
         self._wall = wall
         self._seq = 0
         self._synced, self._synced_until_s = False, 0.0
-        self.drops = Drops()
-        self.trouble = ""  # why events cannot be stored, in words
+        self.undelivered = 0  # decisions that no actuator heard of: offline, or too late
 
     def report(self, item: Item, verdict: Verdict) -> None:
         """Event to the disk first, then the decision to the network, then the queue onward."""
@@ -60,10 +58,10 @@ class Reporter:
         payload = decision_payload(
             self._origin, verdict.decision, self._stamp(self._seq, item, verdict)
         )
-        self._store(event_message(self._origin.topics, payload))
+        self._outbox.add(event_message(self._origin.topics, payload))
         fresh = payload["expires_ms"] > 0
         if not fresh or self._link.publish(decision_message(self._origin.topics, payload)) is None:
-            self.drops.decisions += 1
+            self.undelivered += 1
         self._postman.pump(self._link)
         decision = verdict.decision
         log.info(
@@ -77,15 +75,18 @@ class Reporter:
             verdict.latency_ms,
         )
 
-    def _store(self, event: Message) -> None:
-        try:
-            self._outbox.add(event)
-            self.trouble = ""
-        except OutboxError as error:
-            self.drops.events += 1
-            if not self.trouble:
-                log.error("%s; deciding on, events are lost until then", error)
-            self.trouble = str(error)
+    def report_state(self, state: State, reason: str) -> None:
+        """Record a change of state among the events; urgent, so it is sent before history."""
+        self._seq += 1
+        event = state_event_message(
+            self._origin,
+            state,
+            seq=self._seq,
+            reason=reason,
+            ts=self._wall(),
+            clock_synced=self._clock_synced(),
+        )
+        self._outbox.add(event, urgent=True)
 
     def _stamp(self, seq: int, item: Item, verdict: Verdict) -> Stamp:
         to_wall = self._wall() - self._clock()

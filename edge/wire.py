@@ -61,8 +61,8 @@ class Stamp:
     picture: str = ""  # file name where the camera is a folder
 
 
-def decision_id(origin: Origin, seq: int) -> str:
-    """The same decision has the same id wherever and however often it is told."""
+def event_id(origin: Origin, seq: int) -> str:
+    """The same event has the same id wherever and however often it is told."""
     return f"{origin.boot}-{seq}"
 
 
@@ -70,7 +70,7 @@ def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[s
     """What `decision` and `event` both say of one item."""
     payload: dict[str, Any] = {
         "v": SCHEMA,
-        "id": decision_id(origin, stamp.seq),
+        "id": event_id(origin, stamp.seq),
         "site": origin.topics.site,
         "bin": origin.topics.bin,
         "boot": origin.boot,
@@ -89,7 +89,7 @@ def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[s
         "expires_ms": stamp.expires_ms,
         "model": origin.model,
         "segmenter": stamp.segmenter,
-        "clock": "synced" if stamp.clock_synced else "unsynced",
+        "clock": _clock(stamp.clock_synced),
     }
     if stamp.picture:
         payload["picture"] = stamp.picture
@@ -105,6 +105,32 @@ def decision_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
 def event_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
     """For the record: the same decision, by way of the outbox, whenever the broker is there."""
     return Message(topics.of("event"), encode({**payload, "type": "decision"}), qos=1)
+
+
+def state_event_message(
+    origin: Origin, state: State, *, seq: int, reason: str, ts: float, clock_synced: bool
+) -> Message:
+    """A change of state for the record: what `state` said, numbered among the events."""
+    payload = {
+        "v": SCHEMA,
+        "type": "state",
+        "id": event_id(origin, seq),
+        "site": origin.topics.site,
+        "bin": origin.topics.bin,
+        "boot": origin.boot,
+        "seq": seq,
+        "state": state,
+        "reason": reason,
+        "model": origin.model,
+        "version": origin.software,
+        "ts": round(ts, 3),
+        "clock": _clock(clock_synced),
+    }
+    return Message(origin.topics.of("event"), encode(payload), qos=1)
+
+
+def _clock(synced: bool) -> str:
+    return "synced" if synced else "unsynced"
 
 
 def state_message(origin: Origin, state: State, *, reason: str, ts: float) -> Message:

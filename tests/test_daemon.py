@@ -49,8 +49,10 @@ def test_everything_is_published_as_designed(
             check_payload(name, payload)
     assert all(row["expiry"] for row in listener.of("decision"))
     assert not any(row["expiry"] for row in listener.of("event"))
-    decision, event = listener.of("decision")[0]["payload"], listener.of("event")[0]["payload"]
-    assert event == {**decision, "type": "decision"}  # type: ignore[dict-item]
+    events = payloads(listener.of("event"))
+    told = [e for e in events if e["type"] == "decision"]
+    assert told[0] == {**payloads(listener.of("decision"))[0], "type": "decision"}
+    assert [e["state"] for e in events if e["type"] == "state"] == ["ready"]
     late = listen(mosquitto.port)
     wait_for(lambda: late.of("state") and late.of("birth"), what="retained state and birth")
     assert late.of("state")[0]["retain"] == 1 and late.of("birth")[0]["retain"] == 1
@@ -66,13 +68,15 @@ def test_decisions_say_what_is_on_the_pictures(
     """Red goes left; the classes without a route go the safe way; seq has no gap."""
     listener = listen(mosquitto.port, f"{TOPIC}/event")
     assert run_daemon(write_config(mosquitto.port, repeat=False)).wait() == 0
-    wait_for(lambda: len(listener.rows) == 3, what="three events")
-    told = [(e["picture"], e["label"], e["route"], e["seq"]) for e in payloads(listener.rows)]
+    wait_for(lambda: len(listener.rows) == 5, what="three decisions, ready and stopped")
+    events = payloads(listener.rows)
+    told = [(e["picture"], e["label"], e["route"]) for e in events if e["type"] == "decision"]
     assert told == [
-        ("a-red.png", "red", "left", 1),
-        ("b-green.png", "green", "rest", 2),
-        ("c-blue.png", "blue", "rest", 3),
+        ("a-red.png", "red", "left"),
+        ("b-green.png", "green", "rest"),
+        ("c-blue.png", "blue", "rest"),
     ]
+    assert sorted(e["seq"] for e in events) == [1, 2, 3, 4, 5]
 
 
 def test_killed_daemon_shows_lost(
@@ -102,7 +106,7 @@ def test_expired_decision_is_gone_for_a_late_subscriber(
     assert run_daemon(config).wait() == 0
     time.sleep(2.1)
     awake = listen(mosquitto.port, f"{TOPIC}/#", *session)
-    wait_for(lambda: len(awake.of("event")) == 3, what="the events")
+    wait_for(lambda: len(awake.of("event")) == 5, what="the events")
     assert awake.of("decision") == []
 
 
@@ -224,6 +228,19 @@ def test_reload_takes_over_routes_and_keeps_the_old_on_a_fault(
     )
 
 
+def test_outbox_that_cannot_be_opened_degrades_and_loses_nothing(
+    mosquitto: Mosquitto, listen: Listen, write_config: Write, run_daemon: Run
+) -> None:
+    """The bin decides on, says degraded with the remedy, and events go through memory."""
+    config = write_config(mosquitto.port)
+    config.write_text(config.read_text().replace("outbox.db", "config.toml/outbox.db"))
+    listener = listen(mosquitto.port)
+    run_daemon(config)
+    wait_for(lambda: len(listener.of("event")) >= 5, what="events")
+    assert "degraded" in states(listener)
+    assert any("set outbox.path" in p["reason"] for p in payloads(listener.of("state")))
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "part"),
     [
@@ -231,7 +248,6 @@ def test_reload_takes_over_routes_and_keeps_the_old_on_a_fault(
         ("no model", 1, "model file cannot be read"),
         ("no camera", 1, "gave up after 1 s"),
         ("unknown class", 2, "the model knows no such class"),
-        ("no outbox", 1, "the outbox cannot be opened"),
     ],
 )
 def test_wrong_input_ends_with_a_sentence_and_its_code(
@@ -248,7 +264,6 @@ def test_wrong_input_ends_with_a_sentence_and_its_code(
             "no model": text.replace("tiny.onnx", "none.onnx"),
             "no camera": text.replace("[camera]", "[camera]\ntimeout_s = 0.5\ngive_up_s = 1"),
             "unknown class": text.replace("red =", "pink ="),
-            "no outbox": text.replace("outbox.db", "config.toml/outbox.db"),
         }[fault]
         config.write_text(text)
     result = subprocess.run(

@@ -19,7 +19,7 @@ DOORS = {
     "onnxruntime": {"edge/runtime.py"},
     "picamera2": {"edge/cameras/picam.py"},
     "amqtt": {"edge/broker.py"},
-    "sqlite3": {"edge/outbox.py"},
+    "sqlite3": {"edge/store.py"},
     "gpiozero": set(),
 }
 # Steps of the flow: each knows values, never another step.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from edge.errors import OutboxError
-from edge.outbox import IN_FLIGHT, Outbox, Postman
+from edge.outbox import DELETE_EVERY_S, RETRY_DISK_S, Outbox
+from edge.postman import IN_FLIGHT, Postman
 from edge.values import Message
 from tests.conftest import ROOT
+
+Make = Callable[..., Outbox]
 
 
 def event(number: int) -> Message:
@@ -21,7 +25,17 @@ def event(number: int) -> Message:
 
 
 def payloads(outbox: Outbox) -> list[int]:
-    return [int(s.message.payload) for s in outbox.waiting(after_row=0, limit=10**6)]
+    return [int(s.message.payload) for s in outbox.waiting(limit=10**6, but=[])]
+
+
+class Clock:
+    """Time is a value."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 class StubLink:
@@ -38,78 +52,242 @@ class StubLink:
         return len(self.sent)
 
 
-def test_events_come_back_in_order_after_a_restart(tmp_path: Path) -> None:
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
+    opened: list[Outbox] = []
+
+    def open_one(path: Path | None = None, **bounds: float) -> Outbox:
+        settings = {"max_bytes": 10**9, "max_days": 30.0, "clock": clock, "wall": clock, **bounds}
+        opened.append(Outbox(path or tmp_path / "o.db", **settings))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_one
+    for outbox in opened:
+        outbox.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 200 kB, and what it takes to fill it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def pumped(postman: Postman, link: StubLink) -> None:
+    postman.pump(link)  # type: ignore[arg-type]
+
+
+def test_events_come_back_in_order_after_a_restart(make: Make) -> None:
     """Closing and opening the file changes nothing."""
-    outbox = Outbox(tmp_path / "o.db", max_events=1000)
+    outbox = make()
     for number in range(5):
         outbox.add(event(number))
     outbox.close()
-    again = Outbox(tmp_path / "o.db", max_events=1000)
-    assert payloads(again) == [0, 1, 2, 3, 4] and again.depth == 5
+    again = make()
+    assert payloads(again) == [0, 1, 2, 3, 4]
+    assert again.depth == 5 and again.bytes == outbox_bytes(5)
 
 
-def test_oldest_events_go_first_when_it_is_full_and_are_counted(tmp_path: Path) -> None:
-    """The bound holds, and nobody is deceived about it."""
-    outbox = Outbox(tmp_path / "o.db", max_events=100)
-    for number in range(130):
+def outbox_bytes(count: int) -> int:
+    return sum(len(event(n).topic) + len(event(n).payload) for n in range(count))
+
+
+def test_births_and_faults_go_before_history(make: Make) -> None:
+    """An operator learns what is wrong before what was thrown in last week."""
+    outbox = make()
+    for number in range(3):
         outbox.add(event(number))
-    assert outbox.depth == 100 and outbox.overflowed == 30
-    assert payloads(outbox) == list(range(30, 130))
+    outbox.add(event(99), urgent=True)
+    assert payloads(outbox) == [99, 0, 1, 2]
 
 
-def test_event_leaves_only_after_the_acknowledgement(tmp_path: Path) -> None:
-    """Sent is not delivered."""
-    outbox, link = Outbox(tmp_path / "o.db", max_events=1000), StubLink()
-    postman = Postman(outbox)
+def test_oldest_decisions_go_first_when_it_is_full_and_are_counted(make: Make) -> None:
+    """The bound holds, urgent events stay, and nobody is deceived about the rest."""
+    outbox = make(max_bytes=100 * 20)
+    outbox.add(event(10), urgent=True)
+    for number in range(100, 300):
+        outbox.add(event(number))
+    left = payloads(outbox)
+    assert outbox.bytes <= 2000 and left[0] == 10 and left[-1] == 299
+    assert outbox.overflowed == 201 - len(left)
+    assert left[1:] == list(range(300 - len(left) + 1, 300))
+
+
+def test_old_events_go_and_are_counted(make: Make, clock: Clock) -> None:
+    """What is older than max_days is history that nobody asked for."""
+    outbox = make(max_days=1.0)
     outbox.add(event(1))
-    postman.pump(link)  # type: ignore[arg-type]
+    clock.now_s += 2 * 86400
+    outbox.add(event(2))
+    outbox.maintain()
+    assert payloads(outbox) == [2] and outbox.expired == 1
+
+
+def test_event_leaves_only_after_the_acknowledgement(make: Make, clock: Clock) -> None:
+    """Sent is not delivered; acknowledged events leave the file together, a little later."""
+    outbox, link = make(), StubLink()
+    postman = Postman(outbox, per_s=100, clock=clock)
+    outbox.add(event(1))
+    pumped(postman, link)
     assert link.sent == [1] and outbox.depth == 1
     postman.acknowledge(1, 1, True)
-    postman.pump(link)  # type: ignore[arg-type]
+    pumped(postman, link)
     assert outbox.depth == 0 and link.sent == [1]
+    clock.now_s += DELETE_EVERY_S
+    pumped(postman, link)
+    assert payloads(make()) == []
 
 
-def test_unacknowledged_events_are_sent_again_at_the_next_connection(tmp_path: Path) -> None:
+def test_unacknowledged_events_are_sent_again_at_the_next_connection(
+    make: Make, clock: Clock
+) -> None:
     """A late acknowledgement of the old connection does not delete the wrong event."""
-    outbox, link = Outbox(tmp_path / "o.db", max_events=1000), StubLink()
-    postman = Postman(outbox)
+    outbox, link = make(), StubLink()
+    postman = Postman(outbox, per_s=100, clock=clock)
     for number in (1, 2):
         outbox.add(event(number))
-    postman.pump(link)  # type: ignore[arg-type]
+    pumped(postman, link)
     link.connection = 2
     postman.acknowledge(1, 2, True)
-    postman.pump(link)  # type: ignore[arg-type]
+    pumped(postman, link)
     assert link.sent == [1, 2, 1, 2] and outbox.depth == 2
 
 
-def test_refused_event_stays_on_disk(tmp_path: Path) -> None:
-    """An ACL that forbids the topic loses nothing; the refusal is counted."""
-    outbox, link = Outbox(tmp_path / "o.db", max_events=1000), StubLink()
-    postman = Postman(outbox)
+def test_refused_event_stays_on_disk(make: Make, clock: Clock) -> None:
+    """An ACL that forbids the topic loses nothing; the refusal is counted, not repeated."""
+    outbox, link = make(), StubLink()
+    postman = Postman(outbox, per_s=100, clock=clock)
     outbox.add(event(1))
-    postman.pump(link)  # type: ignore[arg-type]
+    pumped(postman, link)
     postman.acknowledge(1, 1, False)
-    postman.pump(link)  # type: ignore[arg-type]
+    pumped(postman, link)
+    pumped(postman, link)
     assert outbox.depth == 1 and postman.refused == 1 and link.sent == [1]
 
 
-def test_replay_is_paced(tmp_path: Path) -> None:
-    """However many wait, only a few are on the way at a time."""
-    outbox, link = Outbox(tmp_path / "o.db", max_events=1000), StubLink()
-    postman = Postman(outbox)
+def test_replay_is_paced(make: Make, clock: Clock) -> None:
+    """However many wait, few are on the way at a time and only so many a second."""
+    outbox, link = make(), StubLink()
+    postman = Postman(outbox, per_s=10, clock=clock)
     for number in range(200):
         outbox.add(event(number))
-    postman.pump(link)  # type: ignore[arg-type]
-    postman.pump(link)  # type: ignore[arg-type]
-    assert link.sent == list(range(IN_FLIGHT))
+    for _ in range(200):  # an eager broker
+        before = len(link.sent)
+        pumped(postman, link)
+        for mid in range(before + 1, len(link.sent) + 1):
+            postman.acknowledge(1, mid, True)
+        clock.now_s += 0.05
+    assert link.sent == list(range(len(link.sent)))
+    assert 60 <= len(link.sent) <= 10 * 10 + IN_FLIGHT
 
 
-def test_killed_process_loses_no_event(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how_full", ["pages", "tmpfs"])
+def test_full_disk_keeps_events_in_memory_and_moves_them_later(
+    make: Make, clock: Clock, how_full: str, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is lost while the disk is full, and the trouble is said and taken back."""
+    if how_full == "tmpfs":
+        folder: Path = request.getfixturevalue("small_disk")
+        outbox = make(folder / "o.db")
+        outbox.add(event(0))
+        filler = folder / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"x" * 512)
+    else:
+        outbox = make()
+        outbox.add(event(0))
+        assert outbox._disk
+        outbox._disk._db.execute("PRAGMA max_page_count=6")
+    for number in range(1, 400):
+        outbox.add(event(number))
+    assert "cannot write" in outbox.trouble and outbox.in_memory > 0
+    assert payloads(outbox) == list(range(400)) and outbox.depth == 400
+    if how_full == "tmpfs":
+        filler.unlink()
+    elif outbox._disk:
+        outbox._disk._db.execute("PRAGMA max_page_count=100000")
+    clock.now_s += RETRY_DISK_S
+    outbox.maintain()
+    assert (outbox.trouble, outbox.in_memory) == ("", 0)
+    assert payloads(outbox) == list(range(400))
+
+
+def test_place_that_cannot_be_written_is_said_and_survived(make: Make, tmp_path: Path) -> None:
+    """The remedy names the option; events wait in memory."""
+    (tmp_path / "file").write_text("")
+    outbox = make(tmp_path / "file" / "o.db")
+    assert "set outbox.path to" in outbox.trouble
+    outbox.add(event(1))
+    assert payloads(outbox) == [1] and outbox.in_memory == 1
+
+
+def test_read_only_file_system_is_survived(make: Make, small_disk: Path) -> None:
+    """Remounted read-only, as a dying SD card is: what was stored is still sent."""
+    outbox = make(small_disk / "o.db")
+    outbox.add(event(0))
+    outbox.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    again = make(small_disk / "o.db")
+    again.add(event(1))
+    assert again.trouble and again.in_memory == 1
+    assert sorted(payloads(again)) == [0, 1]
+
+
+@pytest.mark.parametrize("damage", ["header", "middle", "tail"])
+def test_damaged_file_is_set_aside_and_what_is_readable_is_kept(
+    make: Make, tmp_path: Path, damage: str
+) -> None:
+    """A torn page costs at most its own events, and never the daemon's start."""
+    outbox = make()
+    for number in range(2000):
+        outbox.add(event(number))
+    outbox.close()
+    path = tmp_path / "o.db"
+    data = bytearray(path.read_bytes())
+    at = {"header": 0, "middle": len(data) // 2 // 1024 * 1024, "tail": len(data) - 1024}[damage]
+    data[at : at + 1024] = b"\xa5" * 1024
+    path.write_bytes(data)
+    again = make()
+    left = payloads(again)
+    assert left == sorted(set(left)) and set(left) <= set(range(2000))
+    if damage != "header":
+        assert len(left) > 1800
+    assert len(list(tmp_path.glob("o.db.damaged-*"))) == 1
+    again.add(event(5000))
+    assert payloads(again)[-1] == 5000
+
+
+def test_torn_end_of_the_log_loses_only_what_was_torn(make: Make, tmp_path: Path) -> None:
+    """A power cut in the middle of a commit: the file opens, earlier events are there."""
+    writer = make()
+    for number in range(50):
+        writer.add(event(number))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    log = (tmp_path / "o.db-wal").read_bytes()
+    (copy / "o.db").write_bytes((tmp_path / "o.db").read_bytes())
+    (copy / "o.db-wal").write_bytes(log[: len(log) - 700])
+    left = payloads(make(copy / "o.db"))
+    assert left == list(range(len(left))) and len(left) in (48, 49)
+
+
+def test_killed_process_loses_no_event(tmp_path: Path, make: Make) -> None:
     """What add() returned for is there after SIGKILL."""
     code = (
         "import sys; from pathlib import Path; from edge.outbox import Outbox;"
         "from edge.values import Message;"
-        "o = Outbox(Path(sys.argv[1]), max_events=10**6); n = 0\n"
+        "o = Outbox(Path(sys.argv[1]), max_bytes=10**9, max_days=9); n = 0\n"
         "while True:\n o.add(Message('t', str(n).encode())); print(n, flush=True); n += 1"
     )
     path = tmp_path / "o.db"
@@ -124,27 +302,17 @@ def test_killed_process_loses_no_event(tmp_path: Path) -> None:
     rest = process.stdout.read().split()
     last = max([last, *map(int, rest)])
     process.wait(5)
-    stored = payloads(Outbox(path, max_events=10**6))
+    stored = payloads(make(path))
     assert stored[: last + 1] == list(range(last + 1))
 
 
-def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    """The remedy names the option."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutboxError, match=r"cannot be opened .* set outbox\.path"):
-        Outbox(tmp_path / "file" / "o.db", max_events=1000)
-
-
-def test_full_disk_is_a_sentence() -> None:
-    """A store that fails says so and stays usable."""
-    outbox = Outbox(Path("/dev/shm") / f"smartbin-full-{os.getpid()}.db", max_events=10**6)
-    try:
-        outbox._db.execute("PRAGMA max_page_count=8")  # SQLite's own stand-in for a full disk
-        with pytest.raises(OutboxError, match=r"cannot store .*full"):
-            for number in range(10_000):
-                outbox.add(event(number))
-        assert payloads(outbox)[:2] == [0, 1]
-    finally:
-        outbox.close()
-        for path in Path("/dev/shm").glob(f"smartbin-full-{os.getpid()}.db*"):
-            path.unlink()
+def test_locked_file_is_no_damage(make: Make, tmp_path: Path) -> None:
+    """A file that another process holds is not set aside."""
+    make().close()
+    other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    outbox = make()
+    outbox.add(event(1))
+    assert "locked" in outbox.trouble and payloads(outbox) == [1]
+    assert not list(tmp_path.glob("*.damaged*"))
+    other.close()

@@ -22,6 +22,7 @@ from edge.wire import (
     decision_payload,
     event_message,
     health_message,
+    state_event_message,
     state_message,
 )
 from tests.conftest import ROOT
@@ -83,6 +84,14 @@ def test_event_is_the_same_decision_without_expiry() -> None:
     assert event == payload
 
 
+def test_state_event_is_numbered_among_the_events() -> None:
+    """The record tells from when to when a bin was not well."""
+    message = state_event_message(
+        ORIGIN, "degraded", seq=3, reason="camera", ts=1.0, clock_synced=False
+    )
+    assert check("event", message)["id"] == "0123456789ab-3"
+
+
 def test_state_and_birth_are_retained_and_health_is_not() -> None:
     """Who comes later learns what the bin is and how it is."""
     state = state_message(ORIGIN, "ready", reason="deciding", ts=1.0)
@@ -97,8 +106,9 @@ def test_state_and_birth_are_retained_and_health_is_not() -> None:
 
 
 def health_figures(figures: WorkFigures) -> dict[str, Any]:
-    rest = {"outbox": {"depth": 0, "overflowed": 0}, "camera_restarts": 0}
-    drops = {"frames": 0, "decisions": 0, "events": 0}
+    counters = ("depth", "bytes", "in_memory", "overflowed", "expired", "refused")
+    rest = {"outbox": dict.fromkeys(counters, 0), "camera_restarts": 0}
+    drops = {"frames": 0, "decisions": 0}
     return {**host_figures(uptime_s=5.0), **figures.summary(), **rest, "drops": drops}
 
 

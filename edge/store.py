@@ -1,0 +1,221 @@
+"""The only importer of sqlite3: rows of events in one file, or in memory."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from edge.errors import OutboxError
+
+log = logging.getLogger(__name__)
+
+# Small pages: an event of half a kilobyte dirties one or two, and a card wears by pages.
+SCHEMA = """
+PRAGMA page_size=1024;
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=NORMAL;
+PRAGMA wal_autocheckpoint=1000;
+PRAGMA journal_size_limit=1048576;
+CREATE TABLE IF NOT EXISTS event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    urgent INTEGER NOT NULL,
+    stored_s REAL NOT NULL,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS urgent ON event (id) WHERE urgent;
+"""
+SQL_VARIABLES = 500  # SQLite's oldest limit on ?s is 999
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event as it lies in the store."""
+
+    id: int  # 0 until it is stored
+    urgent: bool
+    stored_s: float  # since the epoch
+    topic: str
+    payload: bytes
+
+    @property
+    def bytes(self) -> int:
+        return len(self.topic) + len(self.payload)
+
+
+class Store:
+    """A file (or memory, where `path` is None) of events; raises OutboxError with a remedy.
+
+    Write-ahead log with synchronous NORMAL (sqlite.org/wal.html): a killed process loses nothing;
+    a power cut may lose the last seconds, never the file. A damaged file is set aside, and what
+    can still be read of it is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.count = 0
+        self.bytes = 0
+        self.read_only = ""  # why nothing can be stored, in words
+        try:
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            self._open_to_read(
+                f"{path}: the outbox cannot be opened ({error}); "
+                "set outbox.path to a file in a folder that smartbin may write"
+            )
+
+    def _open(self) -> None:
+        salvaged: list[Row] = []
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            salvaged = _salvage_damaged(self._path)
+        self._db = sqlite3.connect(self._path or ":memory:", timeout=2.0, isolation_level=None)
+        self._db.executescript(SCHEMA)
+        self._measure()
+        if salvaged:
+            self.insert(salvaged)
+
+    def _open_to_read(self, why: str) -> None:
+        """What lies on a card that has become read-only can still be sent."""
+        self.read_only = why
+        try:
+            uri = f"file:{quote(str(self._path))}?immutable=1"
+            self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._measure()
+        except sqlite3.Error as error:
+            raise OutboxError(why) from error
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Store rows in one commit; they are written when this returns."""
+        values = [(row.urgent, row.stored_s, row.topic, row.payload) for row in rows]
+        with self._commit():
+            self._db.executemany(
+                "INSERT INTO event (urgent, stored_s, topic, payload) VALUES (?, ?, ?, ?)", values
+            )
+        self.count += len(rows)
+        self.bytes += sum(row.bytes for row in rows)
+
+    def first(self, but: Iterable[int], limit: int) -> list[Row]:
+        """The urgent rows, then the oldest, without the ids in `but`."""
+        skip = set(but)
+        found: list[Row] = []
+        for where in ("urgent", "NOT urgent"):
+            cursor = self._db.execute(f"SELECT {_COLUMNS} FROM event WHERE {where} ORDER BY id")
+            for values in cursor:
+                if len(found) >= limit:
+                    return found
+                if values[0] not in skip:
+                    found.append(_row(values))
+        return found
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete rows in one commit."""
+        with self._commit():
+            for start in range(0, len(ids), SQL_VARIABLES):
+                self._delete_some(ids[start : start + SQL_VARIABLES])
+
+    def drop_until(self, max_bytes: int) -> int:
+        """Delete the oldest, urgent rows last, until the rest fits; returns how many went."""
+        dropped = 0
+        while self.bytes > max_bytes and self.count > 1:
+            cursor = self._db.execute("SELECT id FROM event ORDER BY urgent, id LIMIT 16")
+            ids = [values[0] for values in cursor][: self.count - 1]
+            self.delete(ids)
+            dropped += len(ids)
+        return dropped
+
+    def drop_before(self, stored_s: float) -> int:
+        """Delete rows stored before a time; returns how many went."""
+        ids = [
+            values[0]
+            for values in self._db.execute("SELECT id FROM event WHERE stored_s < ?", (stored_s,))
+        ]
+        self.delete(ids)
+        return len(ids)
+
+    def close(self) -> None:
+        """Fold the log into the file; idempotent."""
+        self._db.close()
+
+    def _delete_some(self, ids: Sequence[int]) -> None:
+        marks = ",".join("?" * len(ids))
+        before = self._db.execute(
+            f"SELECT count(*), coalesce(sum({_BYTES}), 0) FROM event WHERE id IN ({marks})", ids
+        ).fetchone()
+        self._db.execute(f"DELETE FROM event WHERE id IN ({marks})", ids)
+        self.count -= before[0]
+        self.bytes -= before[1]
+
+    def _measure(self) -> None:
+        self.count, self.bytes = self._db.execute(
+            f"SELECT count(*), coalesce(sum({_BYTES}), 0) FROM event"
+        ).fetchone()
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        if self.read_only:
+            raise OutboxError(self.read_only)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):  # a full disk has rolled back already
+                self._db.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._measure()
+            raise OutboxError(
+                f"{self._path}: the outbox cannot write ({error}); free or mend the disk"
+            ) from error
+
+
+_COLUMNS = "id, urgent, stored_s, topic, payload"
+_BYTES = "length(CAST(topic AS BLOB)) + length(payload)"
+
+
+def _row(values: tuple[int, int, float, str, bytes]) -> Row:
+    return Row(values[0], bool(values[1]), *values[2:])
+
+
+def _salvage_damaged(path: Path) -> list[Row]:
+    """Set a damaged file aside and return what can be read of it; nothing for a good file."""
+    if not path.exists():
+        return []
+    db = sqlite3.connect(path, timeout=2.0)
+    try:
+        fault = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise  # locked, or not to be opened: that is no damage
+        fault = str(error)
+    rows = [] if fault == "ok" else _readable_rows(db)
+    db.close()
+    if fault == "ok":
+        return []
+    aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+    log.error(
+        "outbox: %s is damaged (%s); set aside as %s, %d events saved",
+        path,
+        fault,
+        aside.name,
+        len(rows),
+    )
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return rows
+
+
+def _readable_rows(db: sqlite3.Connection) -> list[Row]:
+    rows: dict[int, Row] = {}
+    for order in ("ASC", "DESC"):  # from both ends, up to the damage
+        with suppress(sqlite3.Error):
+            for values in db.execute(f"SELECT {_COLUMNS} FROM event ORDER BY id {order}"):
+                rows[values[0]] = _row(values)
+    return [rows[id_] for id_ in sorted(rows)]
