@@ -72,7 +72,7 @@ def conv_bn(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) 
     layers: list[nn.Module] = [SamePad(kernel, stride)] if stride > 1 else []
     padding = 0 if stride > 1 else kernel // 2
     layers.append(nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False))
-    layers.append(nn.BatchNorm2d(cout, eps=1e-3, momentum=0.01))
+    layers.append(nn.BatchNorm2d(cout, eps=1e-3))
     return nn.Sequential(*layers)
 
 
@@ -145,7 +145,8 @@ def build(
     """A network with pretrained weights; `blocks` = 0 keeps all of them.
 
     `weights` is `package` (the pip package of the family), `scratch`, or a file: a .pth in the
-    package's format, or a best.pt of this trainer. Missing weights are an error: a random start is never silent.
+    package's format, or a best.pt of this trainer. Missing weights are an error: a random start is
+    never silent.
     """
     if family not in FAMILY:
         raise UsageError(f"network.family = {family!r}: known are {', '.join(FAMILY)}")

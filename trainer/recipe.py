@@ -132,6 +132,9 @@ SECTIONS = {
 }
 
 
+KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}  # by annotation
+
+
 def shipped_recipes() -> list[str]:
     """Names that `find_recipe` knows without a path."""
     folder = resources.files("trainer") / "recipes"
@@ -198,8 +201,7 @@ def _section(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
         if fault:
             faults.append(f"{where}.{key} = {table[key]!r}: {fault}")
         else:
-            kind_of: Any = type(known[key].default)
-            values[key] = kind_of(table[key])
+            values[key] = KINDS[str(known[key].type)](table[key])
     return kind(**values)
 
 
@@ -211,7 +213,7 @@ def _fault(value: Any, spec: Any) -> str | None:
         return None if not choices or value in choices else f"must be one of {', '.join(choices)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "must be a number"
-    if isinstance(spec.default, int) and value != int(value):
+    if spec.type == "int" and value != int(value):
         return "must be a whole number"
     low, high = spec.metadata["low"], spec.metadata["high"]
     return None if low <= value <= high else f"must be {low}..{high}"

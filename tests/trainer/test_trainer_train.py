@@ -1,0 +1,136 @@
+"""The loop learns, goes on after a kill as if nothing had been, and takes a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edge.errors import UsageError  # noqa: E402
+from tests.trainer.synthetic import TINY_RECIPE, write_photos  # noqa: E402
+from trainer import pipeline  # noqa: E402
+from trainer.bundles import Source  # noqa: E402
+from trainer.checkpoint import load_trained, save  # noqa: E402
+from trainer.data import scan, split_random  # noqa: E402
+from trainer.recipe import Recipe, parse_recipe  # noqa: E402
+from trainer.train import class_weights, hard_loss, lr_factor, soft_loss  # noqa: E402
+
+pytestmark = pytest.mark.trainer
+
+
+def tiny(**training: float) -> Recipe:
+    overrides = {f"training.{key}": value for key, value in training.items()}
+    return parse_recipe(TINY_RECIPE, where="tiny", overrides=overrides)
+
+
+def source_in(tmp_path: Path) -> Source:
+    train, val = split_random(scan(write_photos(tmp_path, per_class=8)), 0.25, 0)
+    return Source("made up", "ours", train, val, None, None)
+
+
+def run(tmp_path: Path, name: str, recipe: Recipe, teacher: Path | None = None) -> Path:
+    folders = pipeline.Folders(tmp_path / name, tmp_path / "cache", tmp_path / "masks")
+    source = source_in(tmp_path)
+    return pipeline.train(
+        recipe, source, folders, teacher=teacher, device="cpu", say=lambda text: None
+    )
+
+
+def states_equal(one: Path, other: Path) -> bool:
+    a, b = load_trained(one).net.state_dict(), load_trained(other).net.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its second epoch and started again, it ends bit for bit as the unbroken run."""
+    whole = run(tmp_path, "whole", tiny())
+    steps = 0
+
+    def killed(*args: object, **options: object) -> object:
+        nonlocal steps
+        steps += 1
+        if steps == 4:  # two steps an epoch
+            raise KeyboardInterrupt
+        return step(*args, **options)
+
+    step = torch.optim.AdamW.step
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "broken", tiny())
+    resumed = run(tmp_path, "broken", tiny())
+    assert states_equal(whole, resumed)
+    rows = (tmp_path / "broken" / "training_losses.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
+
+
+def test_the_loop_learns(tmp_path: Path) -> None:
+    """Three colours are told apart after a few epochs from nothing."""
+    best = run(tmp_path, "run", tiny(epochs=30))
+    rows = (tmp_path / "run" / "training_losses.csv").read_text().splitlines()
+    assert max(float(row.split(",")[4]) for row in rows[1:]) >= 0.8
+    assert load_trained(best).classes == ("blue", "green", "red")
+
+
+def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
+    """A folder that holds another training is left alone, and the difference is named."""
+    run(tmp_path, "run", tiny(epochs=1))
+    with pytest.raises(UsageError, match="another recipe"):
+        run(tmp_path, "run", tiny(epochs=2))
+
+
+def test_a_teacher_changes_the_student(tmp_path: Path) -> None:
+    """Distillation is the same loop: with soft targets the weights differ, and are finite."""
+    teacher = run(tmp_path, "teacher", tiny(seed=1))
+    alone, taught = run(tmp_path, "a", tiny()), run(tmp_path, "t", tiny(), teacher=teacher)
+    assert not states_equal(alone, taught)
+    assert all(
+        torch.isfinite(t.float()).all() for t in load_trained(taught).net.state_dict().values()
+    )
+
+
+def test_a_teacher_of_other_labels_is_refused(tmp_path: Path) -> None:
+    """A teacher must know the same classes in the same order."""
+    teacher = run(tmp_path, "teacher", tiny(epochs=1))
+    content = torch.load(teacher, weights_only=True)
+    save(teacher, {**content, "classes": ["red", "green", "blue"]})
+    with pytest.raises(UsageError, match="teacher's labels are red, green, blue"):
+        run(tmp_path, "student", tiny(), teacher=teacher)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    """A half-copied best.pt is refused by name."""
+    (tmp_path / "best.pt").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(UsageError, match=r"best\.pt: checkpoint cannot be read"):
+        load_trained(tmp_path / "best.pt")
+
+
+def test_losses_have_their_known_values() -> None:
+    """Even logits cost ln 3; a student equal to its teacher costs nothing."""
+    even, hard = torch.zeros(2, 3), torch.eye(3)[:2]
+    assert float(hard_loss(even, hard, torch.ones(3), 0.1)) == pytest.approx(np.log(3), rel=1e-5)
+    logits = torch.randn(4, 3)
+    assert float(soft_loss(logits, logits, 4.0)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_loss(logits, logits + 7, 2.0)) == pytest.approx(0, abs=1e-5)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    """From next to nothing to the peak in the warm-up, then down to one hundredth."""
+    spec = tiny(warmup_epochs=2, epochs=10).training
+    factors = [lr_factor(epoch, spec) for epoch in (0, 1, 2, 6, 10)]
+    assert factors == pytest.approx([0.01, 0.5, 1.0, 0.505, 0.01])
+
+
+def test_class_weights_average_one(tmp_path: Path) -> None:
+    """Rare classes weigh more, and the mean over the pictures stays one."""
+    from trainer.train import TrainSet
+
+    targets = np.array([0] * 8 + [1] * 2)
+    weights = class_weights(TrainSet(None, targets, ("a", "b"), ""), 0.5)  # type: ignore[arg-type]
+    assert float(weights[1] / weights[0]) == pytest.approx(2.0)
+    assert float(weights[torch.from_numpy(targets)].mean()) == pytest.approx(1.0)
