@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge.errors import UsageError
-from edge.preprocess import Preprocessing
+from edge.preprocess import Preprocessing, Tensor
 from trainer import bundles, quantize
 from trainer.augment import Augmenter, Cutouts
 from trainer.background import KINDS, challenge
@@ -105,21 +105,19 @@ def package(
     with bar("prepare validation", len(source.val)) as tick:
         val = quantize.prepared(source.val, spec, tick)
     truth = truth_of(source.val, trained.classes)
-    chosen = quantize.calibration_rows(
-        source.train.targets,
-        trained.recipe.int8.calibration_pictures,
-        trained.recipe.training.seed,
-    )
-    with bar("prepare calibration", len(chosen)) as tick:
-        calibration = quantize.prepared(source.train.subset(chosen), spec, tick)
+    calibration = _calibration_inputs(trained.recipe, source)
     least = trained.recipe.int8.least_agreement
     int8 = quantize.quantize(fp32, calibration, val, truth, least_agreement=least, say=say)
-    reference = logits_of(fp32, val)
-    agreement = {"int8_label_agreement": int8.chosen.agreement, "int8_variant": int8.chosen.name}
-    notes = _notes(trained, source, agreement)
-    figures: dict[str, Any] = {**agreement}
+    figures: dict[str, Any] = {
+        "int8_label_agreement": int8.chosen.agreement,
+        "int8_variant": int8.chosen.name,
+    }
+    notes = _notes(trained, source, int8)
     models = []
-    for precision, onnx, logits in (("fp32", fp32, reference), ("int8", int8.onnx, int8.logits)):
+    for precision, onnx, logits in (
+        ("fp32", fp32, logits_of(fp32, val)),
+        ("int8", int8.onnx, int8.logits),
+    ):
         model = Model(onnx, precision, trained.classes, spec, calibrate(logits, truth), [], notes)
         metrics, measured = measure(model, source, masks)
         models.append(replace(model, metrics=metrics))
@@ -130,13 +128,24 @@ def package(
     return figures
 
 
-def _notes(trained: Trained, source: Source, agreement: dict[str, Any]) -> dict[str, Any]:
+def _calibration_inputs(recipe: Recipe, source: Source) -> Tensor:
+    count, seed = recipe.int8.calibration_pictures, recipe.training.seed
+    chosen = quantize.calibration_rows(source.train.targets, count, seed)
+    with bar("prepare calibration", len(chosen)) as tick:
+        return quantize.prepared(source.train.subset(chosen), preprocessing_of(recipe), tick)
+
+
+def _notes(trained: Trained, source: Source, int8: quantize.Quantized) -> dict[str, Any]:
     return {
         "recipe": trained.recipe.as_dict(),
         "seeds": {"training": trained.recipe.training.seed},
         "best_epoch": trained.epoch,
         "data": source.card(),
-        "agreement": agreement,
+        "agreement": {
+            "int8_labels_as_fp32": round(int8.chosen.agreement, 5),
+            "chosen": int8.chosen.name,
+            "tried": [asdict(tried) for tried in int8.tried],
+        },
         "chosen_by": "validation: best epoch, calibration variant, temperature and thresholds",
     }
 

@@ -8,7 +8,6 @@ student gets (Beyer et al., CVPR 2022: "a good and consistent teacher").
 from __future__ import annotations
 
 import csv
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from edge.errors import UsageError
 from trainer import checkpoint
 from trainer.augment import Augmenter, mixup
 from trainer.models import MEAN, STD
-from trainer.recipe import Recipe, Training
+from trainer.objective import class_weights, groups, hard_loss, lr_factor, soft_loss
+from trainer.recipe import Recipe
 from trainer.val import ValSet
 
 LOG_FIELDS = ("epoch", "px", "lr", "loss", "val_accuracy", "val_swapped", "val_loss", "seconds")
@@ -98,7 +98,8 @@ class Run:
         self.judge = placed(empty, device).eval()
         self.ema = Ema(self.net, recipe.training.ema_decay)
         self.optimizer = torch.optim.AdamW(groups(self.net, recipe.training))
-        self.weights = class_weights(data, recipe.training.class_weight_power).to(device)
+        power = recipe.training.class_weight_power
+        self.weights = class_weights(data.targets, len(data.classes), power).to(device)
         self.epoch, self.best = 0, (-1.0, 0.0)
         self.steps_per_epoch = max(1, len(data.targets) // recipe.training.batch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -245,51 +246,6 @@ def size_of(epoch: int, recipe: Recipe) -> int:
     size_px, spec = recipe.network.size_px, recipe.training
     small = epoch < round(spec.small_share * spec.epochs)
     return min(spec.small_px, size_px) if small else size_px
-
-
-def lr_factor(epoch: float, spec: Training) -> float:
-    """Linear warm-up, then half a cosine down to 1 % of the peak."""
-    if epoch < spec.warmup_epochs:
-        return max(0.01, epoch / spec.warmup_epochs)
-    progress = (epoch - spec.warmup_epochs) / max(1e-9, spec.epochs - spec.warmup_epochs)
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
-
-
-def groups(net: nn.Module, spec: Training) -> list[dict[str, Any]]:
-    """New layers learn faster than pretrained ones; biases and BatchNorm do not decay."""
-    made = []
-    for fresh in (False, True):
-        for flat in (False, True):
-            chosen = [
-                p
-                for name, p in net.named_parameters()
-                if name.startswith(("head.", "classifier.")) == fresh and (p.ndim < 2) == flat
-            ]
-            peak = spec.lr * (spec.head_lr_factor if fresh else 1)
-            decay = 0.0 if flat else spec.weight_decay
-            made.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
-    return [group for group in made if group["params"]]
-
-
-def class_weights(data: TrainSet, power: float) -> Tensor:
-    """(n,) mean 1 over the pictures; a class without a picture weighs nothing."""
-    counts = np.bincount(data.targets, minlength=len(data.classes)).astype(np.float64)
-    weights = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0)
-    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
-
-
-def hard_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Cross entropy of (b, n) logits with (b, n) class probabilities, smoothed and weighted."""
-    smooth = targets * (1 - smoothing) + smoothing / targets.shape[1]
-    each = -(smooth * logits.log_softmax(1)).sum(1)
-    return (each * (targets @ weights)).mean()
-
-
-def soft_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher, student) of (b, n) logits, as in Hinton et al. 2015."""
-    student = (logits / temperature).log_softmax(1)
-    teacher = (taught / temperature).log_softmax(1)
-    return F.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
 
 
 def to_input(views: npt.NDArray[np.uint8], device: str = "cpu") -> Tensor:
