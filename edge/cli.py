@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -136,6 +137,27 @@ def check_config(config: ConfigPath = Path("config.toml")) -> None:
     bundle = load_model(checked)
     check_routes(checked, bundle.labels)
     print(f"{config}: good; model {bundle.model_id}, classes {', '.join(bundle.labels)}")
+
+
+@app.command()
+def doctor(config: ConfigPath = Path("config.toml"), as_json: AsJson = False) -> None:
+    """Say what is wrong with this host, and what to do about it; exit 1 where a fault is left."""
+    from edge.config import load_config
+    from edge.doctor import examine
+
+    checked = load_config(config)
+    logging.disable(logging.CRITICAL)  # every finding says it itself
+    faults = 0
+    for finding in examine(checked):
+        faults += finding.grade == "fault"
+        if as_json:
+            print(json.dumps(dataclasses.asdict(finding)), flush=True)
+            continue
+        print(f"{finding.grade:<8} {finding.name:<12} {finding.detail}", flush=True)
+        if finding.remedy:
+            print(f"{'':<21} -> {finding.remedy}")
+    if faults:
+        raise typer.Exit(1)
 
 
 def _log_to_stderr(level: str) -> None:

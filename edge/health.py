@@ -52,6 +52,14 @@ def rss_mb() -> float:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def available_memory_mb() -> float | None:
+    """Memory that can be had without swapping (proc(5), meminfo)."""
+    for line in _read_text(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1000
+    return None
+
+
 def written_bytes() -> int | None:
     """Bytes this process caused to be written to storage since its start (proc(5), io)."""
     for line in _read_text(Path("/proc/self/io")).splitlines():

@@ -191,7 +191,7 @@ class Link:
             client.loop_start()
             accepted = self._wait_for_end()
         except (OSError, ValueError) as error:
-            self._report(f"cannot reach {self._broker.address} ({error})")
+            self._report(_unreachable(self._broker.address, error))
         finally:
             self._accepted.clear()
             self._client = None
@@ -260,6 +260,9 @@ class Link:
             return  # an old connection's last word
         if self.connected and not self._stop.is_set():
             self._report(f"lost {self._broker.address}: {code}")
+        elif not self._answered.is_set():
+            hint = "; does it ask for mqtt.cert_file?" if self._broker.tls else ""
+            self._report(f"{self._broker.address} hangs up before an answer{hint}")
         self._end_connection()
 
     def _end_connection(self) -> None:
@@ -297,6 +300,13 @@ class Link:
         if message.correlation is not None:
             properties.CorrelationData = message.correlation
         return properties
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "check mqtt.ca_file, the name in mqtt.host, and this host's clock"
+        return f"{address} shows a bad certificate: {error.verify_message}; {remedy}"
+    return f"cannot reach {address} ({error})"
 
 
 def _remedy(code: ReasonCode) -> str:

@@ -96,11 +96,15 @@ def routes_of(config: Config) -> Routes:
     return Routes(safe=config.routes.safe, by_label=config.routes.by_class)
 
 
+def outbox_path(config: Config) -> Path:
+    """Where the outbox lies."""
+    return Path(config.outbox.path) if config.outbox.path else default_path()
+
+
 def outbox_of(config: Config) -> Outbox:
     """The outbox, opened."""
-    path = Path(config.outbox.path) if config.outbox.path else default_path()
     return Outbox(
-        path,
+        outbox_path(config),
         max_bytes=round(config.outbox.max_mb * 1e6),
         max_days=config.outbox.max_days,
     )

@@ -24,7 +24,7 @@ DOORS = {
 }
 # Steps of the flow: each knows values, never another step.
 STEPS = {"triggers", "segmenters", "classifier", "decide", "cameras", "capture"}
-MAY_KNOW_ALL = {"daemon", "parts", "cli", "demo", "judge", "classify", "config", "watch"}
+MAY_KNOW_ALL = {"daemon", "parts", "cli", "demo", "doctor", "judge", "classify", "config", "watch"}
 TRAINER_MAY_USE = {
     "errors",
     "values",
@@ -87,7 +87,7 @@ def test_a_step_never_imports_a_step() -> None:
 def test_only_the_daemon_and_the_command_line_see_the_config() -> None:
     """A part takes what it uses, not the configuration."""
     seers = {relative(path) for path in EDGE if "edge.config" in imports_of(path)}
-    assert seers <= {"edge/daemon.py", "edge/parts.py", "edge/cli.py", "edge/demo.py"}
+    assert seers <= {"edge/daemon.py", "edge/parts.py", "edge/cli.py", "edge/demo.py", "edge/doctor.py"}
 
 
 def test_the_trainer_uses_only_what_both_sides_share() -> None:

@@ -1,0 +1,71 @@
+"""`smartbin doctor` names what is wrong, with a remedy, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.health import throttle_bits
+from tests.conftest import Mosquitto, free_port
+from tests.test_cli import smartbin
+
+Write = Callable[..., Path]
+Findings = dict[str, dict[str, str]]
+
+
+def examine(config: Path) -> tuple[int, Findings]:
+    result = smartbin("doctor", "--json", "--config", config)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "Traceback" not in result.stderr
+    return result.returncode, {row["name"]: row for row in rows}
+
+
+@pytest.mark.mosquitto
+def test_healthy_host_has_no_fault(mosquitto: Mosquitto, write_config: Write) -> None:
+    """Camera, model, broker (published and received) and disk are good; exit 0."""
+    code, found = examine(write_config(mosquitto.port))
+    assert code == 0, found
+    for name in ("camera", "model", "broker", "disk"):
+        assert found[name]["grade"] == "good", found[name]
+    assert "published and received" in found["broker"]["detail"]
+    assert "64x48" in found["camera"]["detail"] and "tiny@3" in found["model"]["detail"]
+
+
+def test_each_fault_is_named_with_a_remedy(tmp_path: Path, write_config: Write) -> None:
+    """No camera, a damaged model, no broker: three faults at once, exit 1."""
+    config = write_config(free_port(), source=f"folder:{tmp_path}/none")
+    (tmp_path / "models" / "tiny.onnx").write_bytes(b"x")
+    code, found = examine(config)
+    assert code == 1
+    faults = {name for name, row in found.items() if row["grade"] == "fault"}
+    assert faults == {"camera", "model", "broker"}
+    assert "does not answer" in found["broker"]["detail"] and found["broker"]["remedy"]
+    assert "damaged or swapped" in found["model"]["detail"]
+
+
+def test_unknown_host_is_a_matter_of_dns(write_config: Write) -> None:
+    """What does not resolve is told apart from what does not answer."""
+    config = write_config(1883)
+    config.write_text(config.read_text().replace("[mqtt]", "[mqtt]\nhost = 'nowhere.invalid'"))
+    _, found = examine(config)
+    assert "nowhere.invalid does not resolve" in found["broker"]["detail"]
+
+
+@pytest.mark.mosquitto
+def test_refused_login_is_the_brokers_word(tmp_path: Path, write_config: Write) -> None:
+    """A broker that lets nobody in is not taken for one that is away."""
+    (tmp_path / "passwords").write_text("")
+    extra = ("allow_anonymous false", f"password_file {tmp_path}/passwords")
+    broker = Mosquitto(tmp_path, *extra).start()
+    code, found = examine(write_config(broker.port))
+    broker.stop()
+    assert code == 1 and "refuses the connection" in found["broker"]["detail"]
+
+
+def test_throttle_bits_are_none_where_no_firmware_tells_them() -> None:
+    """Elsewhere than on a Pi the figure is missing, not zero."""
+    pi = Path("/sys/devices/platform/soc/soc:firmware/get_throttled").exists()
+    assert (throttle_bits() is not None) == pi
