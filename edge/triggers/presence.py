@@ -17,7 +17,16 @@ from typing import Literal
 import numpy as np
 
 from edge.triggers.base import Collector, Look
-from edge.triggers.scene import Extent, Mask, Reference, RestWatch, Scene, extent_of, scene_of
+from edge.triggers.scene import (
+    Extent,
+    Mask,
+    Planes,
+    Reference,
+    RestWatch,
+    Scene,
+    extent_of,
+    scene_of,
+)
 from edge.values import Frame, Item
 
 log = logging.getLogger(__name__)
@@ -60,6 +69,7 @@ class PresenceTrigger:
         self._decided_s = 0.0
         self._look = Look()
         self._resting: list[Frame] = []  # frames of the next item
+        self._resting_levels: list[Planes] = []  # the same, small
         self._shape: tuple[int, ...] = ()
         self._adapted_s = 0.0
 
@@ -113,7 +123,8 @@ class PresenceTrigger:
             self._now_empty()
             self._adapt(empty, scene, changed, frame.captured_s)
             return None
-        return self._await_rest(extent, frame, scene, rest_s)
+        at_border = empty.reaches_border(changed)
+        return self._await_rest(extent, frame, scene, rest_s, at_border=at_border)
 
     def _see_occupied(
         self, empty: Reference, decided: Reference, frame: Frame, scene: Scene, rest_s: float
@@ -128,22 +139,23 @@ class PresenceTrigger:
             self._decided = None  # taken away; at once, the next may fall to the same place
             self._now_empty()
             return None
-        new = extent_of(since_decided & matter, self._shape)
-        if self._is_item(new):
-            return self._await_rest(new, frame, scene, rest_s)
+        new = since_decided & matter
+        extent = extent_of(new, self._shape)
+        if self._is_item(extent):
+            at_border = empty.reaches_border(new)
+            return self._await_rest(extent, frame, scene, rest_s, at_border=at_border)
         if rest_s >= self._settings.settle_s:  # one of several was taken away
-            self._decide(scene, frame.captured_s)
+            self._decide(scene.levels, frame.captured_s)
         else:
             self._still_moving()
         return None
 
     def _await_rest(
-        self, extent: Extent | None, frame: Frame, scene: Scene, rest_s: float
+        self, extent: Extent | None, frame: Frame, scene: Scene, rest_s: float, *, at_border: bool
     ) -> Item | None:
         """Gather frames once the new matter rests; return the item when there are enough."""
         if extent is None:
             return None
-        at_border = extent.at_border
         needed_s = self._settings.border_settle_s if at_border else self._settings.settle_s
         self._look = Look(present=True, box_xyxy=extent.box_xyxy)
         if rest_s < needed_s:
@@ -151,16 +163,17 @@ class PresenceTrigger:
             return None
         self.state = "resting"
         self._resting.append(frame)
+        self._resting_levels.append(scene.levels)
         if len(self._resting) < self._votes:
             return None
         frames = tuple(self._resting)
-        self._decide(scene, frame.captured_s)
+        self._decide(np.mean(self._resting_levels, axis=0), frame.captured_s)
         return Item(frames, frames[0].captured_s, "presence", box_xyxy=extent.box_xyxy)
 
-    def _decide(self, scene: Scene, now_s: float) -> None:
-        """Make this scene the one that was decided."""
+    def _decide(self, levels: Planes, now_s: float) -> None:
+        """Make this the scene that was decided."""
         if self._empty is not None:
-            self._decided = Reference(scene.levels, self._empty.variance)
+            self._decided = Reference(levels, self._empty.variance)
         self._decided_s = now_s
         self._now_occupied()
 
@@ -177,16 +190,20 @@ class PresenceTrigger:
 
     def _now_empty(self) -> None:
         self.state = "empty"
-        self._resting.clear()
+        self._clear_resting()
         self._look = Look(present=False)
 
     def _now_occupied(self) -> None:
         self.state = "occupied"
-        self._resting.clear()
+        self._clear_resting()
 
     def _still_moving(self) -> None:
         self.state = "moving"
+        self._clear_resting()
+
+    def _clear_resting(self) -> None:
         self._resting.clear()
+        self._resting_levels.clear()
 
     def _is_item(self, extent: Extent | None) -> bool:
         return extent is not None and extent.area_frac >= self._settings.min_area_frac

@@ -22,11 +22,15 @@ Planes = npt.NDArray[np.float32]  # (3, h, w): one after the other, strided acce
 Mask = npt.NDArray[np.uint8]  # (h, w), 0 or 1
 
 LONG_SIDE = 96  # cells; an item of 2 % of the picture is then 12 cells wide
+CELL_PX = 4.0  # width of a cell at least, in px of the frame
 DARK = 8.0  # added to every level before the logarithm, so that noise in the dark stays noise
 TO_PLANES = np.array([[0.3, 0.6, 0.1], [1, -1, 0], [0, -1, 1]], np.float32)
 FROM_PLANES = np.linalg.inv(TO_PLANES).astype(np.float32)
 
 FLOOR = np.array([0.04, 0.05, 0.05], np.float32)[:, None, None]  # of light and colour: noise
+# Levels of noise that rounding, JPEG and the sensor leave in a cell; it counts where it is dark.
+# JPEG keeps colour at half the resolution, in coarse steps.
+DARK_NOISE = np.array([1.5, 4.0, 4.0], np.float32)[:, None, None]
 NOISE_K = 5.0  # standard deviations of a cell that count as change
 MAX_THRESHOLD = 0.4  # however a cell flickers, more than this is change
 INLIER = 0.08  # residual up to which a cell takes part in the fit of the light
@@ -34,6 +38,8 @@ SPARSE = 3  # every third row and column of cells is enough for the fit
 MIN_INLIERS = 0.25  # of the cells, for the light of the frame before to be believed
 MAX_FITS = 4  # a frame; one is enough while the light stays
 STEADY = 0.005  # a fit that changes the light by less is the last
+STRONG = np.array([0.25, 0.12, 0.12], np.float32)[:, None, None]  # an arm, not a soft shadow
+BORDER_CELLS = 3  # strong ones in the outermost rows and columns; an arm is wider
 MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
 MOTION_K = 9.0  # six standard deviations, in median absolute deviations
 MOVED_CELLS = 6  # about 0.1 % of the picture
@@ -51,7 +57,9 @@ class Scene:
 def scene_of(pixels: Pixels) -> Scene:
     """Reduce a frame to its scene."""
     height, width = pixels.shape[:2]
-    scale = max(1.0, max(height, width) / LONG_SIDE)
+    scale = max(height, width) / LONG_SIDE
+    if scale < CELL_PX:  # a small frame: fewer cells, for a cell of few pixels is noise
+        scale = min(CELL_PX, max(1.0, min(height, width) / CELL_PX))
     small = resize_down(pixels, max(1, round(width / scale)), max(1, round(height / scale)))
     levels = np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)
     return Scene(levels, planes_of(levels))
@@ -135,9 +143,17 @@ class Reference:
         """Return the cells that hold other matter than the reference did, closed and filled."""
         self._rest = self._light.unexplained(self.levels, scene)
         limit = np.maximum(self._sigma * (NOISE_K * self._light.dimming), FLOOR)
+        darkest = np.minimum(self.levels, scene.levels).min(axis=0)
+        np.maximum(limit, DARK_NOISE / (darkest + np.float32(DARK)), out=limit)
         np.minimum(limit, MAX_THRESHOLD, out=limit)
         over = np.abs(self._rest) > limit
         return solid(np.asarray(over[0] | over[1] | over[2], np.uint8))
+
+    def reaches_border(self, mask: Mask) -> bool:
+        """Say whether the change within a mask is at the picture's edge more than a shadow."""
+        strong = (np.abs(self._rest) > STRONG).any(axis=0) & (mask != 0)
+        strong[1:-1, 1:-1] = False
+        return int(np.count_nonzero(strong)) >= BORDER_CELLS
 
     def adapt(self, scene: Scene, changed: Mask, *, share: float) -> None:
         """Move a share of the way to the present scene where nothing changed."""
@@ -190,7 +206,6 @@ class Extent:
 
     area_frac: float  # of the picture
     box_xyxy: Box  # in px of the frame
-    at_border: bool  # reaches the picture's edge
 
 
 def extent_of(mask: Mask, frame_shape: tuple[int, ...]) -> Extent | None:
@@ -207,5 +222,4 @@ def extent_of(mask: Mask, frame_shape: tuple[int, ...]) -> Extent | None:
         min(frame_shape[1], round((x + w + 1) * scale_x)),
         min(frame_shape[0], round((y + h + 1) * scale_y)),
     )
-    at_border = x == 0 or y == 0 or x + w == columns or y + h == rows
-    return Extent(cells / mask.size, box, at_border)
+    return Extent(cells / mask.size, box)
