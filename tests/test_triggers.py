@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge.errors import UsageError
+from edge.pictures import read_picture
 from edge.triggers import KINDS, build_trigger
 from edge.triggers.base import MAX_COLLECTIONS
 from edge.triggers.presence import PresenceTrigger
@@ -506,7 +507,48 @@ def test_presence_takes_under_a_millisecond_a_frame() -> None:
     assert np.median(took_s) < 0.001
 
 
-def sequences() -> list[dict[str, Any]]:
-    """What edge/samples/samples.json lists as short sequences."""
-    found: list[dict[str, Any]] = json.loads((SAMPLES / "samples.json").read_text())["drops"]
+def sequences(*, of_items: bool) -> list[dict[str, Any]]:
+    """The rendered sequences of edge/samples/samples.json, with or without an item at the end."""
+    index: dict[str, Any] = json.loads((SAMPLES / "samples.json").read_text())
+    found = [s for s in index.get("drops", []) if (s["first_at_rest"] is not None) == of_items]
+    assert found, "edge/samples/samples.json lists no such sequences"
     return found
+
+
+def rendered(sequence: dict[str, Any], *, repeat_last: int = 0) -> list[Frame]:
+    """The frames of a sequence; seq is the index of the picture in it, from 0."""
+    paths = sorted((SAMPLES / sequence["folder"]).glob("*.jpg"))
+    assert len(paths) == sequence["frames"]
+    paths += paths[-3:] * repeat_last
+    return [Frame(read_picture(p), 50 + n / sequence["fps"], n) for n, p in enumerate(paths)]
+
+
+def test_each_rendered_drop_is_one_item_at_rest() -> None:
+    """None of its frames is from before the rest, and none follows while it goes on lying there."""
+    for sequence in sequences(of_items=True):
+        items = play(presence(), rendered(sequence, repeat_last=10))
+        assert len(items) == 1, sequence["folder"]
+        assert items[0].frames[0].seq >= sequence["first_at_rest"], sequence["folder"]
+        # Rest of 0.4 s and three frames: it is in time, too.
+        assert items[0].frames[-1].seq <= sequence["first_at_rest"] + 8, sequence["folder"]
+
+
+def test_a_rendered_item_taken_away_leaves_an_empty_tray() -> None:
+    """The sequence backwards, after itself."""
+    for sequence in sequences(of_items=True):
+        trigger, there = presence(), rendered(sequence)
+        back = [
+            Frame(frame.pixels, 60 + n / FPS, 100 + n) for n, frame in enumerate(reversed(there))
+        ]
+        assert len(play(trigger, [*there, *back])) == 1, sequence["folder"]
+        assert trigger.state == "empty", sequence["folder"]
+
+
+def test_no_rendered_hand_or_light_is_an_item() -> None:
+    """A hand reaches in and goes; a lamp is switched on."""
+    found = sequences(of_items=False)
+    assert {s["item"] for s in found} == {"hand", "light"}
+    for sequence in found:
+        trigger = presence()
+        assert play(trigger, rendered(sequence, repeat_last=10)) == [], sequence["folder"]
+        assert trigger.state == "empty", sequence["folder"]
