@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -141,6 +142,8 @@ def free_port() -> int:
 class Mosquitto:
     """Debian's broker on loopback, with lines of configuration of the test's own."""
 
+    running: ClassVar[list[Mosquitto]] = []
+
     def __init__(self, folder: Path, *extra: str, port: int | None = None) -> None:
         self.port = port or free_port()
         self.folder = folder
@@ -157,6 +160,7 @@ class Mosquitto:
         self._process = subprocess.Popen(
             [MOSQUITTO, "-c", str(self._config), "-v"], stdout=log, stderr=log
         )
+        Mosquitto.running.append(self)
         wait_for(self._answers, what="mosquitto to listen")
         return self
 
@@ -172,11 +176,17 @@ class Mosquitto:
         return False
 
 
+@pytest.fixture(autouse=True)
+def no_broker_stays() -> Iterator[None]:
+    """Whatever became of a test, its brokers end with it."""
+    yield
+    while Mosquitto.running:
+        Mosquitto.running.pop().stop()
+
+
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
+def mosquitto(tmp_path: Path) -> Mosquitto:
+    return Mosquitto(tmp_path).start()
 
 
 def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = 10.0) -> None:
