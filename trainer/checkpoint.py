@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edge.errors import SmartbinError, UsageError
-from trainer.models import build
+from trainer.models import Lite, build
 from trainer.recipe import Recipe, parse_recipe
 
 
@@ -50,7 +50,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: checkpoint cannot be read ({type(error).__name__})") from error
 
 
-def network(recipe: Recipe, classes: int, *, weights: str | None = None) -> nn.Module:
+def network(recipe: Recipe, classes: int, *, weights: str | None = None) -> Lite:
     """The recipe's network; `weights` overrides where it starts from."""
     spec = recipe.network
     return build(

@@ -205,6 +205,19 @@ def load_in_order(net: Lite, path: Path, *, with_head: bool) -> int:
     return len(targets)
 
 
+def freeze(net: Lite, blocks: int) -> None:
+    """Keep the stem and the first `blocks` blocks as they are; 0 keeps nothing.
+
+    Edges and textures are the same everywhere, and their gradients, at the highest resolution,
+    are half of the work.
+    """
+    if blocks == 0:
+        return
+    net.stem.requires_grad_(False)
+    for i in range(min(blocks, len(net.blocks))):
+        net.blocks[i].requires_grad_(False)
+
+
 def parameters(net: nn.Module) -> int:
     """Number of trained values."""
     return sum(p.numel() for p in net.parameters())

@@ -30,7 +30,9 @@ def groups(net: nn.Module, spec: Training) -> list[dict[str, Any]]:
             chosen = [
                 p
                 for name, p in net.named_parameters()
-                if name.startswith(("head.", "classifier.")) == fresh and (p.ndim < 2) == flat
+                if p.requires_grad
+                and name.startswith(("head.", "classifier.")) == fresh
+                and (p.ndim < 2) == flat
             ]
             peak = spec.lr * (spec.head_lr_factor if fresh else 1)
             decay = 0.0 if flat else spec.weight_decay

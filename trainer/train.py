@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from edge.errors import UsageError
 from trainer import checkpoint
 from trainer.augment import Augmenter, mixup
-from trainer.models import MEAN, STD
+from trainer.models import MEAN, STD, freeze
 from trainer.objective import class_weights, groups, hard_loss, lr_factor, soft_loss
 from trainer.recipe import Recipe
 from trainer.val import ValSet
@@ -93,6 +93,7 @@ class Run:
         self.teacher = teacher.to(device).eval() if teacher is not None else None
         torch.manual_seed(recipe.training.seed)
         net = checkpoint.network(recipe, len(data.classes))
+        freeze(net, recipe.training.frozen_blocks)
         self.net = placed(net, device)
         empty = checkpoint.network(recipe, len(data.classes), weights="scratch")
         self.judge = placed(empty, device).eval()

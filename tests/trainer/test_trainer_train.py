@@ -77,6 +77,17 @@ def test_the_loop_learns(tmp_path: Path) -> None:
     assert load_trained(best).classes == ("blue", "green", "red")
 
 
+def test_frozen_blocks_stay_as_they_were(tmp_path: Path) -> None:
+    """With two blocks frozen only the head learns; the trunk's weights are those it began with."""
+    start = load_trained(run(tmp_path, "start", tiny(epochs=1))).net
+    weights = {"network.weights": str(tmp_path / "start" / "best.pt")}
+    settings = {**weights, "training.frozen_blocks": 2, "training.epochs": 1}
+    recipe = parse_recipe(TINY_RECIPE, where="tiny", overrides=settings)
+    tuned = load_trained(run(tmp_path, "tuned", recipe)).net
+    assert torch.equal(start.blocks[1].body[0][0].weight, tuned.blocks[1].body[0][0].weight)
+    assert not torch.equal(start.head[0][0].weight, tuned.head[0][0].weight)
+
+
 def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
     """A folder that holds another training is left alone, and the difference is named."""
     run(tmp_path, "run", tiny(epochs=1))
