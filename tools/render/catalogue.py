@@ -19,14 +19,14 @@ ACCEPTANCE = [  # item, surface, seed: what any classifier we ship must get righ
 ]
 MORE = [
     ("tin", "steel", 1),
-    ("can", "belt", 2),
-    ("tin", "white", 2),
+    ("can", "belt", 6),
+    ("tin", "white", 4),
     ("wine", "concrete", 1),
     ("jar", "steel", 1),
     ("beer", "belt", 2),
     ("detergent", "concrete", 1),
     ("tub", "belt", 1),
-    ("pet", "cloth", 2),
+    ("pet", "cloth", 4),
     ("newspaper", "belt", 1),
     ("sheet", "cloth", 1),
     ("paper", "concrete", 2),
@@ -35,7 +35,7 @@ MORE = [
     ("cardboard", "steel", 2),
     ("bar", "steel", 1),
     ("wrapper", "belt", 2),
-    ("bar", "white", 2),
+    ("bar", "white", 3),
 ]
 SEQUENCES = [
     ("can", "belt", 3),
@@ -55,8 +55,8 @@ def write(folder: Path, template: Shot, only: set[str], say) -> None:
     known = _known(index)
     stills = [_still(folder, template, known, only, say, *entry) for entry in ACCEPTANCE + MORE]
     small = replace(template, size=DROP_SIZE)
-    sequences = [_sequence(folder, small, known, only, say, *entry) for entry in SEQUENCES]
-    content = {"licence": LICENCE, "made_with": COMMAND, "stills": stills, "sequences": sequences}
+    drops = [_sequence(folder, small, known, only, say, *entry) for entry in SEQUENCES]
+    content = {"licence": LICENCE, "made_with": COMMAND, "stills": stills, "drops": drops}
     index.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -65,7 +65,7 @@ def _known(index: Path) -> dict[str, dict]:
     if not index.exists():
         return {}
     content = json.loads(index.read_text())
-    entries = content["stills"] + content["sequences"]
+    entries = content["stills"] + content["drops"]
     return {entry.get("file") or entry["folder"]: entry for entry in entries}
 
 

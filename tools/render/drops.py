@@ -18,6 +18,7 @@ from .scene import Shot, Stage
 
 FPS = 10
 EMPTY, REST = 5, 10  # frames before the item comes, frames it lies still
+SEEN_LEVELS, SEEN_SHARE = 24, 0.01  # so different from the empty surface, in so many pixels
 SHUTTER = 0.35  # of the time between frames, i.e. 35 ms
 
 
@@ -37,7 +38,7 @@ def drop(shot: Shot) -> Sequence:
     before = [stage.empty()] * EMPTY
     moving = _moving(stage, _fall(stage.extent, rng))
     after = [stage.picture()] * REST
-    return Sequence([*before, *moving, *after], EMPTY, EMPTY + len(moving))
+    return Sequence([*before, *moving, *after], _first_seen(before[0], moving), EMPTY + len(moving))
 
 
 def reach(shot: Shot) -> Sequence:
@@ -47,7 +48,8 @@ def reach(shot: Shot) -> Sequence:
     empty = stage.picture()
     stage.carry(hand.arm(rng))
     moving = _moving(stage, _in_and_out(rng))
-    return Sequence([*[empty] * EMPTY, *moving, *[empty] * (REST - 2)], EMPTY)
+    frames = [*[empty] * EMPTY, *moving, *[empty] * (REST - 2)]
+    return Sequence(frames, _first_seen(empty, moving))
 
 
 def light(shot: Shot) -> Sequence:
@@ -58,6 +60,15 @@ def light(shot: Shot) -> Sequence:
     dark = stage.picture()
     halfway = np.round((lit.astype(np.float32) + dark) / 2).astype(np.uint8)
     return Sequence([*[dark] * 8, halfway, *[lit] * 9])
+
+
+def _first_seen(empty: np.ndarray, moving: list[np.ndarray]) -> int:
+    """Return the number of the frame that first shows the item, its hand or a clear shadow."""
+    for number, pixels in enumerate(moving, EMPTY):
+        off = np.abs(pixels.astype(np.int16) - empty).max(axis=2)
+        if (off > SEEN_LEVELS).mean() >= SEEN_SHARE:
+            return number
+    return EMPTY + len(moving)
 
 
 Place = tuple[Vector, Euler]  # of the carrier
