@@ -298,6 +298,18 @@ def test_an_item_is_found_after_the_light_changed() -> None:
     assert len(play(trigger, tray.frames(2))) == 1
 
 
+@pytest.mark.parametrize("surface", ["card", "wood"])
+@pytest.mark.parametrize("kind", ITEMS)
+def test_a_faint_item_is_found_once_the_new_light_is_the_usual_one(kind: str, surface: str) -> None:
+    """Some seconds after the switch, presence is as keen as before."""
+    tray, trigger = Tray(surface=surface), presence()
+    play(trigger, tray.frames(1))
+    tray.lamp, tray.tilt = 0.4, 0.3
+    assert play(trigger, tray.frames(5)) == []
+    assert play(trigger, drop(tray, kind, 320, 250)) == []
+    assert len(play(trigger, tray.frames(2))) == 1
+
+
 def test_a_light_switched_over_an_item_does_not_decide_it_again() -> None:
     """Nor does it hide that the item is taken away later."""
     tray, trigger = at_rest("can", surface="wood")

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 State = Literal["learning", "empty", "moving", "resting", "occupied"]
 ADAPT_EVERY_S = 0.5  # light and dirt change slower; each time costs a fifth of a frame's work
+RELIT_SHARE = 0.4  # of the way each time: the new light is the usual one after some 3 s
 LEAST_SIGMA = 0.002  # of a cell; a few frames may agree by chance
 
 
@@ -121,7 +122,7 @@ class PresenceTrigger:
         extent = extent_of(changed, self._shape)
         if not self._is_item(extent):
             self._now_empty()
-            self._adapt(empty, scene, changed, frame.captured_s)
+            self._adapt(empty, scene, changed, frame.captured_s, rest_s)
             return None
         at_border = empty.reaches_border(changed)
         return self._await_rest(extent, frame, scene, rest_s, at_border=at_border)
@@ -132,6 +133,7 @@ class PresenceTrigger:
         since_decided = decided.changes(scene)
         if not self._is_item(extent_of(since_decided, self._shape)):
             self._now_occupied()
+            self._adapt(decided, scene, since_decided, frame.captured_s, rest_s)
             self._absorb(scene, frame.captured_s)
             return None
         matter = empty.changes(scene)
@@ -208,12 +210,18 @@ class PresenceTrigger:
     def _is_item(self, extent: Extent | None) -> bool:
         return extent is not None and extent.area_frac >= self._settings.min_area_frac
 
-    def _adapt(self, empty: Reference, scene: Scene, changed: Mask, now_s: float) -> None:
+    def _adapt(
+        self, reference: Reference, scene: Scene, changed: Mask, now_s: float, rest_s: float
+    ) -> None:
+        """Let a reference follow slow changes, and a new light quickly once all is at rest."""
         since_s = now_s - self._adapted_s
-        if since_s >= ADAPT_EVERY_S:
-            share = 1 - math.exp(-min(since_s, 2 * ADAPT_EVERY_S) / self._settings.adapt_s)
-            empty.adapt(scene, changed, share=share)
-            self._adapted_s = now_s
+        if since_s < ADAPT_EVERY_S:
+            return
+        share = 1 - math.exp(-min(since_s, 2 * ADAPT_EVERY_S) / self._settings.adapt_s)
+        if reference.relit and rest_s >= self._settings.settle_s:
+            share = RELIT_SHARE
+        reference.adapt(scene, changed, share=share)
+        self._adapted_s = now_s
 
 
 def _learned(scenes: list[Scene]) -> Reference:
