@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     stills = _command(commands, "stills", _stills, "single pictures of items at rest")
     _choice(stills, "--items", [*ITEMS, NOTHING], f"or {NOTHING}, the empty surface")
-    stills.add_argument("--masks", action="store_true", help="write the item's mask beside each")
+    stills.add_argument("--masks", action="store_true", help="write NAME.mask.png beside each")
     stills.add_argument("--clean", action="store_true", help="no camera noise, blur or vignette")
     stills.add_argument("--by-class", action="store_true", help="one folder for each class")
     stills.add_argument("--png", action="store_true", help="PNG in place of JPEG")

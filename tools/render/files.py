@@ -22,12 +22,9 @@ def write_still(shot: Shot, path: Path, *, mask: bool = False, clean: bool = Fal
         camera, noise = _camera(shot)
         pixels = camera.expose(pixels, noise)
     _save(pixels, path)
-    shown = _described(shot)
     if mask:
-        beside = path.with_name(path.stem + ".mask.png")
-        Image.fromarray(stage.mask()).save(beside)
-        shown["mask"] = beside.name
-    return shown
+        Image.fromarray(stage.mask()).save(path.with_suffix(".mask.png"))
+    return _described(shot)
 
 
 def write_sequence(shot: Shot, folder: Path) -> dict:
