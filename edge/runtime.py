@@ -18,6 +18,7 @@ class Runtime:
     """One network with one input and one output, on the CPU."""
 
     def __init__(self, onnx: bytes, *, name: str, threads: int = 1) -> None:
+        self._name = name
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -39,5 +40,8 @@ class Runtime:
 
     def run(self, batch: Tensor) -> npt.NDArray[np.float32]:
         """(b, 3, S, S) float32 to the network's output, (b, n) float32 logits."""
-        outputs = self._session.run([self._output], {self._input: batch})
+        try:
+            outputs = self._session.run([self._output], {self._input: batch})
+        except Exception as error:  # as above
+            raise BundleError(f"{self._name}: onnxruntime cannot run it ({error})") from error
         return cast(npt.NDArray[np.float32], outputs[0])
