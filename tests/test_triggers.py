@@ -507,8 +507,9 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
         build_trigger("command", votes=0)
 
 
-def test_presence_takes_under_a_millisecond_a_frame() -> None:
-    """At 640x480; 0.3 to 0.5 ms on the machine of its making, with slack for a busy one."""
+@pytest.mark.slow
+def test_presence_costs_little_beside_a_classification() -> None:
+    """At 640x480 under 2 ms; 0.45 ms measured on a desktop core that was busy otherwise, too."""
     tray, trigger = Tray(), presence()
     frames = list(tray.frames(5))
     took_s = []
@@ -516,7 +517,7 @@ def test_presence_takes_under_a_millisecond_a_frame() -> None:
         start_s = time.perf_counter()
         trigger.see(frame)
         took_s.append(time.perf_counter() - start_s)
-    assert np.median(took_s) < 0.001
+    assert np.median(took_s) < 0.002
 
 
 def sequences(*, of_items: bool) -> list[dict[str, Any]]:
