@@ -34,7 +34,8 @@ class Classifier:
 
     def _check_shapes(self) -> None:
         size = self._bundle.preprocessing.size_px
-        outputs = self._runtime.output_shape[-1]
+        shape = self._runtime.output_shape
+        outputs = shape[-1] if len(shape) == 2 else shape
         if outputs != len(self._bundle.labels):
             raise BundleError(
                 f"{self._bundle.model_id}: {len(self._bundle.labels)} labels for a network "
