@@ -75,6 +75,8 @@ class Outbox:
         self.expired = 0  # went because too old
         self.trouble = ""  # why the disk is not used, in words
         self._open_disk()
+        if self.depth:
+            log.info("outbox: %d events wait from before", self.depth)
 
     @property
     def depth(self) -> int:
@@ -163,13 +165,18 @@ class Outbox:
         self._retry_s = self._clock() + RETRY_DISK_S
 
     def _move_to_disk(self) -> None:
-        if self._disk is None or self._disk.read_only:
+        if self._disk is None:
             self._open_disk()
+        elif self._disk.read_only:
+            self._disk.retry()
         rows = self._memory.first([], self._memory.count)
         if self._disk is None:
             return
         try:
-            self._disk.insert(sorted(rows, key=lambda row: row.id))
+            if rows:
+                self._disk.insert(sorted(rows, key=lambda row: row.id))
+            elif self.trouble:
+                self._disk.probe()
         except OutboxError as error:
             self._disk_failed(str(error))
             return

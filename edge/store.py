@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -75,21 +77,30 @@ class Store:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             salvaged = _salvage_damaged(self._path)
-        self._db = sqlite3.connect(self._path or ":memory:", timeout=2.0, isolation_level=None)
-        self._db.executescript(SCHEMA)
-        self._measure()
+        self._connect()
         if salvaged:
             self.insert(salvaged)
+
+    def _connect(self) -> None:
+        db = sqlite3.connect(self._path or ":memory:", timeout=2.0, isolation_level=None)
+        db.executescript(SCHEMA)
+        self._db = db
+        self._measure()
 
     def _open_to_read(self, why: str) -> None:
         """What lies on a card that has become read-only can still be sent."""
         self.read_only = why
         try:
-            uri = f"file:{quote(str(self._path))}?immutable=1"
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._db = _folded_copy(self._path) or _immutable(self._path)
             self._measure()
         except sqlite3.Error as error:
             raise OutboxError(why) from error
+
+    def retry(self) -> None:
+        """Try to open a read-only file for writing again; what can be read of it stays open."""
+        with suppress(sqlite3.Error):
+            self._connect()
+            self.read_only = ""
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Store rows in one commit; they are written when this returns."""
@@ -113,6 +124,11 @@ class Store:
                 if values[0] not in skip:
                     found.append(_row(values))
         return found
+
+    def probe(self) -> None:
+        """Commit one page; an empty commit succeeds on a disk that takes nothing."""
+        with self._commit():
+            self._db.execute("PRAGMA user_version=1")
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete rows in one commit."""
@@ -170,9 +186,11 @@ class Store:
                 self._db.execute("ROLLBACK")
             with suppress(sqlite3.Error):
                 self._measure()
-            raise OutboxError(
-                f"{self._path}: the outbox cannot write ({error}); free or mend the disk"
-            ) from error
+            sentence = f"{self._path}: the outbox cannot write ({error}); free or mend the disk"
+            if error.sqlite_errorname.startswith("SQLITE_READONLY"):
+                self._db.close()  # it would stay read-only, and each later one of this process
+                self._open_to_read(sentence)
+            raise OutboxError(sentence) from error
 
 
 _COLUMNS = "id, urgent, stored_s, topic, payload"
@@ -181,6 +199,33 @@ _BYTES = "length(CAST(topic AS BLOB)) + length(payload)"
 
 def _row(values: tuple[int, int, float, str, bytes]) -> Row:
     return Row(values[0], bool(values[1]), *values[2:])
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _immutable(path: Path | None) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path))}?immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+
+def _folded_copy(path: Path | None) -> sqlite3.Connection | None:
+    """A copy with its log folded in, which SQLite does not do where it may not write.
+
+    The copy has no name any more when this returns: it is gone with the connection.
+    """
+    if path is None or not _log_of(path).exists():
+        return None
+    with suppress(OSError, sqlite3.Error), tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        shutil.copyfile(_log_of(path), _log_of(copy))
+        db = sqlite3.connect(copy, isolation_level=None)
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("SELECT count(*) FROM event")
+        return db
+    return None
 
 
 def _salvage_damaged(path: Path) -> list[Row]:
