@@ -96,12 +96,14 @@ class Daemon:
         `broker_wait_s` holds the first frame back until the broker is there, at most so long: for
         a source that is played once, whose decisions would be lost.
         """
-        log.info("smartbin %s, %s, %s", __version__, self._origin.model, self._origin.topics.root)
+        origin = self._origin
+        root, boot = origin.topics.root, origin.boot
+        log.info("smartbin %s, %s, %s, boot %s", __version__, origin.model, root, boot)
         self._link.start()
         why = "asked to stop"
         try:
             self._await_broker(broker_wait_s)
-            self._capture.start()
+            self._watch.start()
             while not self._stop.is_set() and not self._capture.ended:
                 self._step()
             if self._capture.ended:

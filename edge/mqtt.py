@@ -143,6 +143,7 @@ class Link:
         client = self._client
         if client is not None and self.connected and not self._stop.is_set():
             self._say_last(client, last, timeout_s)
+            self._stop.set()  # before: this end of the connection is no trouble to report
             client.disconnect()
         self._stop.set()
         self._end_connection()
@@ -201,11 +202,18 @@ class Link:
     def _wait_for_end(self) -> bool:
         if not self._answered.wait(CONNECT_TIMEOUT_S):
             self._report(f"{self._broker.address} does not answer as an MQTT broker")
+            self._try_other_version()
             return False
         if not self._accepted.is_set():
             return False
         self._broken.wait()
         return True
+
+    def _try_other_version(self) -> None:
+        """A broker without version 5 may read on for ever instead of refusing it."""
+        if self._broker.version == "auto":
+            five = self._protocol == paho.MQTTv5
+            self._protocol = paho.MQTTv311 if five else paho.MQTTv5
 
     def _new_client(self) -> paho.Client:
         five = self._protocol == paho.MQTTv5
