@@ -86,7 +86,7 @@ def demo(
             print(row.as_json() if as_json else row.as_text(), flush=True)
     except KeyboardInterrupt:
         pass
-    if not as_json:
+    if shown and not as_json:
         right = sum(row.right for row in shown)
         print(f"\n{right} of {len(shown)} items right, each by way of the broker and the flap.")
     if once and not shown:

@@ -97,7 +97,7 @@ def demo_config(port: int, folder: Path, state: Path, *, once: bool) -> Config:
         ),
         trigger=dataclasses.replace(plain.trigger, kind="frame"),
         routes=dataclasses.replace(plain.routes, by_class=EXAMPLE_ROUTES),
-        mqtt=dataclasses.replace(plain.mqtt, port=port),
+        mqtt=dataclasses.replace(plain.mqtt, port=port, version="3.1.1"),
         outbox=dataclasses.replace(plain.outbox, path=str(state / "outbox.db")),
         file="(demo)",
     )
@@ -175,12 +175,13 @@ class _Worker(threading.Thread):
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
         super().__init__(name="daemon", daemon=True)
-        self._daemon_part = Daemon(config, stop=stop)
+        self._config, self._stop_event = config, stop
         self.fault: SmartbinError | None = None
 
     def run(self) -> None:
         try:
-            self._daemon_part.run(broker_wait_s=CONNECT_S)
+            # Built here, because the outbox belongs to the thread that opened it.
+            Daemon(self._config, stop=self._stop_event).run(broker_wait_s=CONNECT_S)
         except SmartbinError as error:
             self.fault = error
 

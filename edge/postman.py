@@ -14,6 +14,7 @@ from edge.outbox import Key, Outbox
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 20  # unacknowledged events at a time
+SLOW_ACK_S = 0.25  # worth a remark; a broker in the house answers in milliseconds
 PAUSE_MAX_S = 1.0  # random, before a replay: a fleet that lost its broker must not storm it
 
 
@@ -31,8 +32,9 @@ class Postman:
         self._per_s = per_s
         self._clock = clock
         self._acks: queue.SimpleQueue[tuple[int, int, bool]] = queue.SimpleQueue()
-        self._in_flight: dict[int, Key] = {}  # message id -> event
+        self._in_flight: dict[int, tuple[Key, float]] = {}  # message id -> event, when it was sent
         self._refused: set[Key] = set()  # by this connection; tried again at the next
+        self._remarked = False  # that this connection is slow
         self._connection = 0
         self._was_connected = False
         self._tokens, self._filled_s = float(IN_FLIGHT), clock()
@@ -50,14 +52,14 @@ class Postman:
         room = min(IN_FLIGHT - len(self._in_flight), self._allowance())
         if not link.connected or room <= 0:
             return
-        busy = {*self._in_flight.values(), *self._refused}
+        busy = {*(key for key, _ in self._in_flight.values()), *self._refused}
         if self._outbox.depth <= len(busy):
             return
         for stored in self._outbox.waiting(limit=room, but=busy):
             mid = link.publish(stored.message)
             if mid is None:
                 return
-            self._in_flight[mid] = stored.key
+            self._in_flight[mid] = stored.key, self._clock()
             self._tokens -= 1
 
     def _on_new_connection(self, link: Link) -> None:
@@ -66,6 +68,7 @@ class Postman:
             self._connection = link.connection
             self._in_flight.clear()
             self._refused.clear()
+            self._remarked = False
         if link.connected and not self._was_connected and self._outbox.depth > IN_FLIGHT:
             self._tokens = -random.uniform(0, PAUSE_MAX_S) * self._per_s
         self._was_connected = link.connected
@@ -83,13 +86,24 @@ class Postman:
                 connection, mid, accepted = self._acks.get_nowait()
             except queue.Empty:
                 return
-            key = self._in_flight.pop(mid, None) if connection == self._connection else None
-            if key is None:
+            sent = self._in_flight.pop(mid, None) if connection == self._connection else None
+            if sent is None:
                 continue
+            key, sent_s = sent
+            self._remark_slowness(self._clock() - sent_s)
             if accepted:
                 self._outbox.forget(key)
             else:
                 self._refuse(key)
+
+    def _remark_slowness(self, took_s: float) -> None:
+        if took_s > SLOW_ACK_S and not self._remarked:  # once a connection
+            log.warning(
+                "outbox: the broker took %.1f s to acknowledge an event; is the network slow? "
+                "Events wait on the disk meanwhile",
+                took_s,
+            )
+            self._remarked = True
 
     def _refuse(self, key: Key) -> None:
         if not self._refused:

@@ -1,4 +1,4 @@
-"""Keeps the camera coming: restarts a silent or broken capture process, and gives up in the end."""
+"""Keeps the camera coming: restarts a silent, broken or frozen one, gives up on a silent one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from edge.capture import Capture
 from edge.errors import CameraError
+from edge.frames import BLACK_S, FROZEN_S, FrameWatch
 from edge.values import Frame
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ BACKOFF_MAX_S = 10.0
 
 
 class CameraWatch:
-    """`next` gives frames; `trouble` says in words why there are none."""
+    """`next` gives frames; `trouble` says in words why there are none, or none worth having."""
 
     def __init__(
         self,
@@ -34,8 +35,19 @@ class CameraWatch:
         self._backoff_s = BACKOFF_MIN_S
         self._retry_at_s: float | None = None  # set while the capture process is down
         self._good_s = self._quiet_since_s = clock()  # last frame; last frame or restart
-        self.trouble = ""
+        self._silence = ""  # why no frame comes, in words
+        self._pictures = FrameWatch(frozen_s=FROZEN_S, black_s=BLACK_S)
         self.restarts = 0
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the camera, in words; empty while it is well."""
+        return self._silence or self._pictures.trouble
+
+    def start(self) -> None:
+        """Start the capture; silence counts from now."""
+        self._good_s = self._quiet_since_s = self._clock()
+        self._capture.start()
 
     def next(self, wait_s: float) -> Frame | None:
         """A frame within `wait_s`, or None; raises CameraError once give_up_s are over."""
@@ -49,6 +61,7 @@ class CameraWatch:
             return None
         if frame is not None:
             self._recover()
+            self._look_at(frame)
         elif not self._capture.ended and self._clock() - self._quiet_since_s > self._timeout_s:
             self._fail(f"no frame for {self._timeout_s:g} s")
         return frame
@@ -56,16 +69,26 @@ class CameraWatch:
     def _recover(self) -> None:
         self._good_s = self._quiet_since_s = self._clock()
         self._backoff_s = BACKOFF_MIN_S
-        if self.trouble:
+        if self._silence:
             log.info("camera: frames again")
-        self.trouble = ""
+        self._silence = ""
+
+    def _look_at(self, frame: Frame) -> None:
+        if not self._capture.live:
+            return
+        was_frozen = self._pictures.frozen
+        self._pictures.see(frame)
+        if self._pictures.frozen and not was_frozen:
+            log.warning("camera: %s; restarting it once", self._pictures.trouble)
+            self.restarts += 1
+            self._capture.restart()
 
     def _fail(self, sentence: str) -> None:
         if self._clock() - self._good_s > self._give_up_s:
             raise CameraError(f"{sentence}; gave up after {self._give_up_s:g} s")
-        if sentence != self.trouble:
+        if sentence != self._silence:
             log.warning("camera: %s; trying again", sentence)
-        self.trouble = sentence
+        self._silence = sentence
         self._retry_at_s = self._clock() + self._backoff_s
         self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
 
