@@ -24,6 +24,7 @@ RETRY_DISK_S = 5.0
 DELETE_EVERY_S = 2.0  # acknowledged events leave together: each commit wears the card
 DELETE_AT = 500
 AGE_CHECK_S = 600.0
+CLOCK_SET_S = 60.0  # a jump of the wall clock against the monotonic one; drift is less
 MEMORY_BYTES = 8_000_000  # bound of what waits in memory while the disk fails: some 10,000 events
 
 
@@ -71,6 +72,7 @@ class Outbox:
         self._disk: Store | None = None
         self._acked: list[int] = []  # rows on disk, still to be deleted
         self._retry_s = self._delete_s = self._age_s = clock()
+        self._wall_ahead_s = wall() - clock()
         self.overflowed = 0  # went because too much waited
         self.expired = 0  # went because too old
         self.trouble = ""  # why the disk is not used, in words
@@ -96,7 +98,7 @@ class Outbox:
 
     def add(self, message: Message, *, urgent: bool = False) -> None:
         """Store an event: on disk when this returns, or in memory, and `trouble` says why."""
-        row = Row(0, urgent, self._wall(), message.topic, message.payload)
+        row = Row(0, urgent, self._dated_s(), message.topic, message.payload)
         if self._disk is not None and not self._memory.count:
             try:
                 self._disk.insert([row])
@@ -130,6 +132,7 @@ class Outbox:
     def maintain(self) -> None:
         """Now and then: delete what was acknowledged, drop what is too old, retry the disk."""
         now_s = self._clock()
+        self._follow_clock()
         if len(self._acked) >= DELETE_AT or now_s - self._delete_s >= DELETE_EVERY_S:
             self._delete_s = now_s
             self._delete_acked()
@@ -200,11 +203,32 @@ class Outbox:
             log.warning("outbox: full at %d bytes, the oldest events go", max_bytes)
         self.overflowed += dropped
 
-    def _drop_old(self) -> None:
-        if self._disk is None:
+    def _dated_s(self) -> float:
+        """Now, since the epoch, by the clock that every row in the store is dated by."""
+        return self._clock() + self._wall_ahead_s
+
+    def _follow_clock(self) -> None:
+        """Where the wall clock was set, date what waits anew: it is no older than it was."""
+        ahead_s = self._wall() - self._clock()
+        jump_s = ahead_s - self._wall_ahead_s
+        if abs(jump_s) < CLOCK_SET_S or self.trouble:
             return
         try:
-            self.expired += self._disk.drop_before(self._wall() - self._max_s)
+            if self._disk is not None:
+                self._disk.shift(jump_s)
+        except OutboxError as error:
+            self._disk_failed(str(error))
+            return
+        self._memory.shift(jump_s)
+        self._wall_ahead_s = ahead_s
+        days = jump_s / 86400
+        log.warning("outbox: the clock was set by %+.1f days; what waits keeps its age", days)
+
+    def _drop_old(self) -> None:
+        if self._disk is None or self.trouble:
+            return
+        try:
+            self.expired += self._disk.drop_before(self._dated_s() - self._max_s)
         except OutboxError as error:
             self._disk_failed(str(error))
 

@@ -155,6 +155,11 @@ class Store:
         self.delete(ids)
         return len(ids)
 
+    def shift(self, by_s: float) -> None:
+        """Move the time at which every row was stored."""
+        with self._commit():
+            self._db.execute("UPDATE event SET stored_s = stored_s + ?", (by_s,))
+
     def close(self) -> None:
         """Fold the log into the file; idempotent."""
         self._db.close()
