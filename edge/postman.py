@@ -31,7 +31,7 @@ class Postman:
         self._outbox = outbox
         self._per_s = per_s
         self._clock = clock
-        self._acks: queue.SimpleQueue[tuple[int, int, bool]] = queue.SimpleQueue()
+        self._acks: queue.SimpleQueue[tuple[int, int, bool, float]] = queue.SimpleQueue()
         self._in_flight: dict[int, tuple[Key, float]] = {}  # message id -> event, when it was sent
         self._refused: set[Key] = set()  # by this connection; tried again at the next
         self._remarked = False  # that this connection is slow
@@ -42,7 +42,7 @@ class Postman:
 
     def acknowledge(self, connection: int, mid: int, accepted: bool) -> None:
         """Called in the network thread: only hands over."""
-        self._acks.put((connection, mid, accepted))
+        self._acks.put((connection, mid, accepted, self._clock()))
 
     def pump(self, link: Link) -> None:
         """Take in acknowledgements, then send on as far as pace and window allow."""
@@ -83,14 +83,14 @@ class Postman:
     def _take_acks(self) -> None:
         while True:
             try:
-                connection, mid, accepted = self._acks.get_nowait()
+                connection, mid, accepted, acked_s = self._acks.get_nowait()
             except queue.Empty:
                 return
             sent = self._in_flight.pop(mid, None) if connection == self._connection else None
             if sent is None:
                 continue
             key, sent_s = sent
-            self._remark_slowness(self._clock() - sent_s)
+            self._remark_slowness(acked_s - sent_s)
             if accepted:
                 self._outbox.forget(key)
             else:
