@@ -15,7 +15,7 @@ from typing import Any
 from tests.conftest import ROOT, RunningDaemon, wait_for
 from tests.faults import ledger
 from tests.faults.ledger import Books, Id
-from tests.faults.monitor import Monitor
+from tests.faults.monitor import ROOT_TOPIC, Monitor
 
 
 class BinProcess(RunningDaemon):
@@ -126,6 +126,19 @@ class Bin:
         assert self.monitor
         books.arrived = list(self.monitor.events)
         return not books.lost
+
+    def settle(self, timeout_s: float = 15.0) -> None:
+        """Pause, and wait until the monitor has everything, the pause included."""
+        monitor = self.monitor
+        assert monitor
+        monitor.send(f"{ROOT_TOPIC}/cmd/pause")
+        self.wait_log("command pause: paused")
+        wait_for(
+            lambda: any(b"paused by a command" in payload for _, payload in monitor.events),
+            what="the event of the pause",
+            timeout_s=timeout_s,
+        )
+        wait_for(lambda: not self.books().lost, what="the events before", timeout_s=timeout_s)
 
     def was_degraded(self, why: str) -> bool:
         """Whether the record that arrived tells of a state degraded for this reason."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto
+from tests.conftest import Mosquitto, wait_for
 from tests.faults import ledger
 from tests.faults.bin import Bin
 from tests.faults.monitor import Monitor
@@ -19,16 +22,29 @@ KEEPS_ALL = ("persistence true", "max_queued_messages 0", "max_inflight_messages
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+def broker(tmp_path: Path) -> Broker:
     """Not started; keeps sessions over a restart, and drops nothing for a slow subscriber."""
     (tmp_path / "broker").mkdir()
-    made = make_broker(tmp_path / "broker")
-    yield made
-    made.stop()
+    return make_broker(tmp_path / "broker")
 
 
-def make_broker(folder: Path, *extra: str, port: int | None = None) -> Mosquitto:
-    return Mosquitto(folder, *KEEPS_ALL, f"persistence_location {folder}/", *extra, port=port)
+class Broker(Mosquitto):
+    """Ends with its test, as every Mosquitto of the tests does."""
+
+    def reload(self) -> None:
+        """Read passwords again."""
+        assert self._process
+        self._process.send_signal(signal.SIGHUP)
+
+
+def make_broker(folder: Path, *extra: str) -> Broker:
+    return Broker(folder, *KEEPS_ALL, f"persistence_location {folder}/", *extra)
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 @pytest.fixture
@@ -36,6 +52,7 @@ def make_monitor() -> Iterator[Callable[[int], Monitor]]:
     made: list[Monitor] = []
 
     def make(port: int) -> Monitor:
+        wait_for(lambda: listens(port), what="the monitor's broker")
         made.append(Monitor(port))
         return made[-1]
 

@@ -1,7 +1,10 @@
-"""`smartbin run` with the camera of the tests and with waits made shorter, both named in $FAULTS.
+"""`smartbin run` with a camera of the tests, shorter waits or another clock, named in $FAULTS.
 
-FAULTS is JSON: {"opener": "MODULE:FUNCTION", "constants": {"MODULE.NAME": 1}, "item_s": 2};
-`item_s` makes every judgement take so long.
+FAULTS is JSON; each key may be left out:
+    opener      MODULE:FUNCTION that opens the camera, in the capture process
+    constants   {"MODULE.NAME": value}
+    item_s      every judgement takes so long
+    clock_file  seconds in a file, by which the wall clock is ahead
 """
 
 from __future__ import annotations
@@ -11,39 +14,43 @@ import importlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
-
-import edge.cli
-import edge.daemon
-from edge.judge import Judge, Verdict
-from edge.values import Item
 
 
 def main() -> None:
     wanted: dict[str, Any] = json.loads(os.environ.get("FAULTS", "{}"))
+    if "clock_file" in wanted:  # before anything keeps time.time
+        move_clock(Path(wanted["clock_file"]))
     for name, value in wanted.get("constants", {}).items():
         module, _, constant = name.rpartition(".")
         part = importlib.import_module(module)
         assert hasattr(part, constant), name
         setattr(part, constant, value)
+    daemon = importlib.import_module("edge.daemon")
     if "opener" in wanted:
-        capture = functools.partial(edge.daemon.Capture, opener=wanted["opener"])
-        edge.daemon.Capture = capture  # type: ignore[assignment, misc]
+        daemon.Capture = functools.partial(daemon.Capture, opener=wanted["opener"])
     if "item_s" in wanted:
-        make_slow(wanted["item_s"])
-    edge.cli.main()
+        make_slow(daemon, wanted["item_s"])
+    importlib.import_module("edge.cli").main()
 
 
-def make_slow(item_s: float) -> None:
+def move_clock(file: Path) -> None:
+    """libfaketime would, but its 0.9.10 breaks time.sleep, which sleeps by CLOCK_MONOTONIC."""
+    real = time.time
+    time.time = lambda: real() + float(file.read_text() or 0)
+
+
+def make_slow(daemon: Any, item_s: float) -> None:
     """Let a judgement begin with a line in the log and take its time."""
-    judge = Judge.judge
+    judge = daemon.Judge.judge
 
-    def judge_slowly(self: Judge, item: Item) -> Verdict:
-        edge.daemon.log.info("judging begins")
+    def judge_slowly(self: Any, item: Any) -> Any:
+        daemon.log.info("judging begins")
         time.sleep(item_s)
         return judge(self, item)
 
-    Judge.judge = judge_slowly  # type: ignore[method-assign]
+    daemon.Judge.judge = judge_slowly
 
 
 if __name__ == "__main__":

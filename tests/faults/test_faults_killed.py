@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto, wait_for
-from tests.faults.bin import Bin
+from tests.conftest import Mosquitto
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
-from tests.faults.monitor import ROOT_TOPIC
 from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.mosquitto
@@ -76,7 +74,7 @@ def test_torn_page_is_set_aside_and_the_rest_is_sent_again(
     bin_ = make_bin(broker.start().port, monitor_port=broker.port)
     bin_.start(faults=KEEP_ALL)
     bin_.wait_items(40)
-    all_is_delivered(bin_)
+    bin_.settle()
     bin_.kill()
     tear_last_page(bin_.outbox)
     bin_.start()
@@ -84,15 +82,6 @@ def test_torn_page_is_set_aside_and_the_rest_is_sent_again(
     sees = line_of(bin_.log, "is damaged")
     row = enter("torn last page of the outbox", sees, bin_.close_books())
     assert row.duplicates >= 30
-
-
-def all_is_delivered(bin_: Bin) -> None:
-    """Pause, and wait until the subscriber has everything, the pause included."""
-    monitor = bin_.monitor
-    assert monitor
-    monitor.send(f"{ROOT_TOPIC}/cmd/pause")
-    wait_for(lambda: b"paused by a command" in monitor.events[-1][1], what="the last event")
-    wait_for(lambda: not bin_.books().lost, what="the events before")
 
 
 def tear_last_page(outbox: Path) -> None:
