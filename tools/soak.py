@@ -158,12 +158,16 @@ class Bench:
             CallbackAPIVersion.VERSION2, client_id="soak-counter", protocol=paho.MQTTv5
         )
         client.on_connect = lambda c, *_: c.subscribe("bins/v1/soak/+/event", qos=1)
+        subscribed = threading.Event()
+        client.on_subscribe = lambda *_: subscribed.set()
         client.on_message = lambda _c, _d, message: self.tally.take(message.payload)
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 86400
         client.reconnect_delay_set(1, 2)
         client.connect_async("127.0.0.1", self.port, 10, clean_start=False, properties=session)
         client.loop_start()
+        if not subscribed.wait(30):
+            raise SystemExit("the counting subscriber is not let in by the broker")
         return client
 
     def _config(self) -> Path:
@@ -242,7 +246,9 @@ def _finish(bench: Bench, taken: list[Sample], minutes: float) -> str:
     lost = expected - received
     table = _table(bench, taken, minutes, len(decided), len(lost), code)
     if lost or code:
-        print(table)
+        kept = Path(tempfile.gettempdir()) / "smartbin-soak-daemon.log"
+        kept.write_text(log)
+        print(f"{table}\nlost: {sorted(lost)[:50]}; the daemon's log: {kept}")
         raise SystemExit(1)
     return table
 
