@@ -3,7 +3,7 @@
 good     coloured noise at spec.fps         absent     cannot be opened
 hung     a read that never returns          unplugged  half a frame, then an error
 black    a covered lens                     frozen     the same frame again and again
-slow     one frame a second
+slow     three frames a second
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ScriptedCamera(BackEnd):
             threading.Event().wait()
         if mode == "unplugged" and self._seq:
             raise CameraError("camera of the test: no frame came; was it unplugged?")
-        time.sleep(1.0 if mode == "slow" else 1 / self._spec.fps)
+        time.sleep(0.33 if mode == "slow" else 1 / self._spec.fps)
         self._seq += 1
         return Frame(self._pixels(mode), time.monotonic(), self._seq)
 
