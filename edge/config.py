@@ -42,7 +42,11 @@ class CameraOptions:
         5.0, "Silence after which the camera is restarted.", low=0.5, high=300, unit="s"
     )
     give_up_s: float = option(
-        120.0, "Silence after which the daemon exits for systemd.", low=1, high=86400, unit="s"
+        120.0,
+        "Silence after which the daemon exits for systemd (15 s before the first frame).",
+        low=1,
+        high=86400,
+        unit="s",
     )
 
 

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 10.0
+# Before the first frame ever the source may simply be wrong, and a person waits at the terminal;
+# a camera that comes late after boot is met by systemd's next start.
+FIRST_GIVE_UP_S = 15.0
 
 
 class CameraWatch:
@@ -35,6 +38,7 @@ class CameraWatch:
         self._backoff_s = BACKOFF_MIN_S
         self._retry_at_s: float | None = None  # set while the capture process is down
         self._good_s = self._quiet_since_s = clock()  # last frame; last frame or restart
+        self._ever = False  # a frame has come
         self._silence = ""  # why no frame comes, in words
         self._pictures = FrameWatch(frozen_s=FROZEN_S, black_s=BLACK_S)
         self.restarts = 0
@@ -67,6 +71,7 @@ class CameraWatch:
         return frame
 
     def _recover(self) -> None:
+        self._ever = True
         self._good_s = self._quiet_since_s = self._clock()
         self._backoff_s = BACKOFF_MIN_S
         if self._silence:
@@ -84,8 +89,9 @@ class CameraWatch:
             self._capture.restart()
 
     def _fail(self, sentence: str) -> None:
-        if self._clock() - self._good_s > self._give_up_s:
-            raise CameraError(f"{sentence}; gave up after {self._give_up_s:g} s")
+        limit_s = self._give_up_s if self._ever else min(self._give_up_s, FIRST_GIVE_UP_S)
+        if self._clock() - self._good_s > limit_s:
+            raise CameraError(f"{sentence}; gave up after {limit_s:g} s")
         if sentence != self._silence:
             log.warning("camera: %s; trying again", sentence)
         self._silence = sentence
