@@ -21,8 +21,10 @@ from edge.values import Message
 log = logging.getLogger(__name__)
 
 RETRY_DISK_S = 5.0
-DELETE_EVERY_S = 2.0  # acknowledged events leave together: each commit wears the card
-DELETE_AT = 500
+# Acknowledged events leave together, since each commit wears the card. A killed daemon sends at
+# most these again; they have the same ids.
+DELETE_EVERY_S = 600.0
+DELETE_AT = 200
 AGE_CHECK_S = 600.0
 CLOCK_SET_S = 60.0  # a jump of the wall clock against the monotonic one; drift is less
 MEMORY_BYTES = 8_000_000  # bound of what waits in memory while the disk fails: some 10,000 events

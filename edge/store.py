@@ -17,15 +17,17 @@ from edge.errors import OutboxError
 
 log = logging.getLogger(__name__)
 
-# Small pages: an event of half a kilobyte dirties one or two, and a card wears by pages.
+# Small pages, a short log: a day of 2000 events writes 16 MB by tools.wear, 27 with the defaults.
+# Exclusive: the log's index stays in memory instead of a third file, and nobody else writes.
 SCHEMA = """
-PRAGMA page_size=1024;
+PRAGMA page_size=512;
+PRAGMA locking_mode=EXCLUSIVE;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
-PRAGMA wal_autocheckpoint=1000;
+PRAGMA wal_autocheckpoint=500;
 PRAGMA journal_size_limit=1048576;
 CREATE TABLE IF NOT EXISTS event (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     urgent INTEGER NOT NULL,
     stored_s REAL NOT NULL,
     topic TEXT NOT NULL,
@@ -63,6 +65,7 @@ class Store:
         self._path = path
         self.count = 0
         self.bytes = 0
+        self._last_id = 0
         self.read_only = ""  # why nothing can be stored, in words
         try:
             self._open()
@@ -104,11 +107,13 @@ class Store:
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Store rows in one commit; they are written when this returns."""
-        values = [(row.urgent, row.stored_s, row.topic, row.payload) for row in rows]
+        values = [
+            (self._last_id + n, row.urgent, row.stored_s, row.topic, row.payload)
+            for n, row in enumerate(rows, start=1)
+        ]
         with self._commit():
-            self._db.executemany(
-                "INSERT INTO event (urgent, stored_s, topic, payload) VALUES (?, ?, ?, ?)", values
-            )
+            self._db.executemany(f"INSERT INTO event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)
+        self._last_id += len(rows)
         self.count += len(rows)
         self.bytes += sum(row.bytes for row in rows)
 
@@ -174,9 +179,11 @@ class Store:
         self.bytes -= before[1]
 
     def _measure(self) -> None:
-        self.count, self.bytes = self._db.execute(
-            f"SELECT count(*), coalesce(sum({_BYTES}), 0) FROM event"
+        self.count, self.bytes, last_id = self._db.execute(
+            f"SELECT count(*), coalesce(sum({_BYTES}), 0), coalesce(max(id), 0) FROM event"
         ).fetchone()
+        # Grows on, though the last row was deleted: an id names one event as long as we run.
+        self._last_id = max(self._last_id, last_id)
 
     @contextmanager
     def _commit(self) -> Iterator[None]:

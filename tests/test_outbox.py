@@ -316,3 +316,14 @@ def test_locked_file_is_no_damage(make: Make, tmp_path: Path) -> None:
     assert "locked" in outbox.trouble and payloads(outbox) == [1]
     assert not list(tmp_path.glob("*.damaged*"))
     other.close()
+
+
+@pytest.mark.slow
+def test_a_day_of_2000_items_writes_under_20_mb(tmp_path: Path) -> None:
+    """In the worst case, each event written out by itself; an SD card lives on such figures."""
+    from tools.wear import wear
+
+    written = wear(2000, tmp_path)
+    if not written:
+        pytest.skip("the temporary folder lies in memory")
+    assert written < 20e6
