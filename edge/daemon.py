@@ -22,6 +22,7 @@ from edge.config import Config, check_routes, load_config
 from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, host_figures
 from edge.judge import Judge
+from edge.limits import MemoryGuard
 from edge.mqtt import Link
 from edge.notify import Notifier
 from edge.parts import (
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox and SIGTERM
 FLUSH_S = 1.5  # at the end, for the last events to leave
+STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
+FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
 WAITING = "waiting for the first frame"
 MAX_COMMANDS = 100  # a flood of commands is cut here, not in memory
 
@@ -73,6 +76,11 @@ class Daemon:
             self._capture,
             timeout_s=config.camera.timeout_s,
             give_up_s=config.camera.give_up_s,
+        )
+        self._guard = MemoryGuard(
+            daemon_mb=config.limits.daemon_mb,
+            capture_mb=config.limits.capture_mb,
+            capture_pid=lambda: self._capture.pid,
         )
         self._outbox = outbox_of(config)
         self._postman = Postman(self._outbox, per_s=config.outbox.replay_per_s)
@@ -128,6 +136,9 @@ class Daemon:
             item = self._trigger.see(frame)
             if item is not None:
                 self._handle(item)
+        excess = self._guard.excess()
+        if excess:
+            self._watch.restart(excess)
         self._obey_commands()
         if self._reload.is_set():
             self._reload.clear()
@@ -153,15 +164,18 @@ class Daemon:
         self._capture.close()
         self._reporter.report_state("stopped", why)
         self._flush()
-        self._link.stop(self._state_message("stopped", why))
+        self._link.stop(self._state_message("stopped", why), timeout_s=FAREWELL_S)
         self._outbox.close()
 
     def _flush(self) -> None:
         """Let the last events leave, in bounds; the rest waits on the disk."""
-        until_s = time.monotonic() + FLUSH_S
-        while self._outbox.depth and self._link.connected and time.monotonic() < until_s:
+        depth, until_s = self._outbox.depth, time.monotonic() + FLUSH_S
+        stalled_s = time.monotonic() + STALL_S
+        while depth and self._link.connected and time.monotonic() < min(until_s, stalled_s):
             self._postman.pump(self._link)
             time.sleep(0.005)
+            if self._outbox.depth < depth:
+                depth, stalled_s = self._outbox.depth, time.monotonic() + STALL_S
 
     def _tell_state(self) -> None:
         state = self._present_state()
@@ -244,7 +258,7 @@ class Daemon:
             log.warning("command on %s dropped: %d wait already", incoming.topic, MAX_COMMANDS)
 
     def _obey_commands(self) -> None:
-        while True:
+        for _ in range(MAX_COMMANDS):  # then a frame: commands may come faster than they are obeyed
             try:
                 incoming = self._commands.get_nowait()
             except queue.Empty:
@@ -300,7 +314,16 @@ class Daemon:
             config = load_config(Path(self._config.file))
             fixed = [
                 name
-                for name in ("site", "camera", "segmenter", "model", "mqtt", "outbox", "log")
+                for name in (
+                    "site",
+                    "camera",
+                    "segmenter",
+                    "model",
+                    "mqtt",
+                    "outbox",
+                    "limits",
+                    "log",
+                )
                 if getattr(config, name) != getattr(self._config, name)
             ]
             self._adopt(config)
