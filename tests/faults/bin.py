@@ -39,6 +39,7 @@ class Bin:
         self.monitor = monitor
         self.runs: list[BinProcess] = []
         self._seen_stored: set[Id] = set()
+        self._seen_logged: set[Id] = set()  # by daemons that have ended
 
     def configure(self, section: str, **settings: Any) -> None:
         """Put settings at the top of a section; those already there are replaced."""
@@ -58,6 +59,8 @@ class Bin:
         faults: dict[str, Any] | None = None,
         **environment: str,
     ) -> BinProcess:
+        if self.runs:
+            self._seen_logged |= ledger.items_logged(self.log)
         module = "edge.cli" if faults is None else "tests.faults.launch"
         if faults is not None:
             environment["FAULTS"] = json.dumps(faults)
@@ -105,13 +108,14 @@ class Bin:
 
     def books(self) -> Books:
         """What all witnesses know by now."""
-        logged = set().union(*(ledger.items_logged(run.log) for run in self.runs))
         assert self.monitor
+        logged = self._seen_logged | ledger.items_logged(self.log)
         return Books(logged, set(self._seen_stored), list(self.monitor.events))
 
     def close_books(self, timeout_s: float = 15.0) -> Books:
-        """Stop the daemon where it still runs, wait for what is on its way, and balance."""
+        """Wait for what is on its way, stop the daemon where it still runs, and balance."""
         if self.daemon.alive():
+            wait_for(lambda: not self.books().lost, what="what waits", timeout_s=timeout_s)
             assert self.stop() == 0, self.log[-3000:]
         assert "Traceback" not in "".join(run.log for run in self.runs)
         books = self.books()

@@ -22,7 +22,7 @@ class Monitor:
 
     def __init__(self, port: int) -> None:
         self.events: list[tuple[Id, bytes]] = []
-        self.others: list[tuple[str, bytes]] = []  # (last level of the topic, payload)
+        self.others: list[tuple[str, bytes]] = []  # (answers, or last level of the topic; payload)
         self.welcomes = 0
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id="monitor", protocol=paho.MQTTv5
@@ -61,7 +61,8 @@ class Monitor:
         self.welcomes += 1
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        name = message.topic.rsplit("/", 1)[-1]
+        first, *_, name = message.topic.split("/")
+        name = first if first == "answers" else name
         if name == "event":
             self.events.append((id_of(message.payload), bytes(message.payload)))
         else:

@@ -83,6 +83,7 @@ def wipe(broker: Mosquitto, bin_: Bin) -> None:
     wait_for(lambda: monitor.welcomes > welcomes, what="the monitor's return")
 
 
+@pytest.mark.slow
 def test_refused_password_then_right(
     tmp_path: Path, make_bin: MakeBin, make_monitor: Callable[[int], Monitor]
 ) -> None:
@@ -132,9 +133,9 @@ def test_half_open_connection(broker: Mosquitto, proxy: Proxy, make_bin: MakeBin
     enter("half-open connection", sees, bin_.close_books())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("delay_s", "fault"),
-    [(0.15, "broker 300 ms away"), pytest.param(0.5, "broker 1 s away", marks=pytest.mark.slow)],
+    ("delay_s", "fault"), [(0.15, "broker 300 ms away"), (0.5, "broker 1 s away")]
 )
 def test_slow_broker(
     broker: Mosquitto, proxy: Proxy, make_bin: MakeBin, delay_s: float, fault: str
@@ -150,11 +151,10 @@ def test_slow_broker(
     enter(fault, sees, bin_.close_books())
 
 
-@pytest.mark.parametrize(
-    ("days", "fault"),
-    [(-9, "certificate expired"), pytest.param(1, "certificate not yet valid")],
-)
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("days", "fault"), [(-9, "certificate expired"), (1, "certificate not yet valid")]
+)
 def test_bad_certificate_then_a_good_one(
     tmp_path: Path, make_bin: MakeBin, days: int, fault: str
 ) -> None:
