@@ -64,6 +64,11 @@ class Capture:
         self.stamped = False  # captured_s of the last frame is the sensor's own time
         self.live: bool | None = None  # None until the camera is open
 
+    @property
+    def pid(self) -> int | None:
+        """The capture process, while there is one."""
+        return self._child.process.pid if self._child else None
+
     def start(self) -> None:
         """Start the capture process; its camera opens while `next` waits."""
         if self._child is not None:
@@ -201,7 +206,7 @@ class _Child:
         try:
             # Not multiprocessing: its spawn loads the parent's main module again and starts a
             # tracker process beside the child. stdout belongs to the command line's --json.
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=2,
@@ -244,7 +249,7 @@ class _Child:
 
     def obituary(self) -> str:
         try:
-            code = self._process.wait(0.5)  # it closed its pipe: it is about to end
+            code = self.process.wait(0.5)  # it closed its pipe: it is about to end
         except subprocess.TimeoutExpired:
             return "the capture process no longer talks"
         if code >= 0:
@@ -255,17 +260,17 @@ class _Child:
         """Ask, then kill; release everything."""
         self._stdin.close()
         try:
-            self._process.wait(POLITE_STOP_S)
+            self.process.wait(POLITE_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
         self._release()
 
     @property
     def _stdin(self) -> IO[bytes]:
-        if self._process.stdin is None:
+        if self.process.stdin is None:
             raise AssertionError("stdin is a pipe, see Popen")
-        return self._process.stdin
+        return self.process.stdin
 
     def _send(self, data: bytes) -> None:
         try:

@@ -62,6 +62,13 @@ class TriggerOptions:
     )
     settle_s: float = option(0.4, "Rest before an item is judged.", low=0, high=10, unit="s")
     min_area_frac: float = option(0.01, "Least changed share of the picture.", low=0.0005, high=0.9)
+    absorb_s: float = option(
+        600.0,
+        "What lies there longer counts as part of the tray; 0: never.",
+        low=0,
+        high=86400,
+        unit="s",
+    )
     interval_s: float = option(10.0, "Time between items.", low=0.05, high=86400, unit="s")
 
 
@@ -156,6 +163,18 @@ class OutboxOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitOptions:
+    """Memory that a process may take before it is started afresh."""
+
+    daemon_mb: float = option(
+        300.0, "The daemon; beyond it, it ends for systemd.", low=50, high=100_000, unit="MB"
+    )
+    capture_mb: float = option(
+        250.0, "The capture process; beyond it, it is restarted.", low=30, high=100_000, unit="MB"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class HealthOptions:
     """What the bin says of itself."""
 
@@ -179,6 +198,7 @@ SECTIONS: dict[str, type] = {
     "routes": RouteOptions,
     "mqtt": MqttOptions,
     "outbox": OutboxOptions,
+    "limits": LimitOptions,
     "health": HealthOptions,
     "log": LogOptions,
 }
@@ -205,6 +225,7 @@ class Config:
     routes: RouteOptions = RouteOptions()
     mqtt: MqttOptions = MqttOptions()
     outbox: OutboxOptions = OutboxOptions()
+    limits: LimitOptions = LimitOptions()
     health: HealthOptions = HealthOptions()
     log: LogOptions = LogOptions()
     file: str = "config.toml"  # for messages that come later

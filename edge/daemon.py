@@ -18,7 +18,7 @@ from edge import __version__
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.commands import Command, Refusal, answer_to, read_command
-from edge.config import Config, check_routes, load_config
+from edge.config import SECTIONS, Config, check_routes, load_config
 from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, host_figures
 from edge.judge import Judge
@@ -48,6 +48,7 @@ TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox 
 FLUSH_S = 1.5  # at the end, for the last events to leave
 STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
 FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
+RELOADABLE = ("trigger", "decision", "routes", "health")
 WAITING = "waiting for the first frame"
 MAX_COMMANDS = 100  # a flood of commands is cut here, not in memory
 
@@ -314,17 +315,8 @@ class Daemon:
             config = load_config(Path(self._config.file))
             fixed = [
                 name
-                for name in (
-                    "site",
-                    "camera",
-                    "segmenter",
-                    "model",
-                    "mqtt",
-                    "outbox",
-                    "limits",
-                    "log",
-                )
-                if getattr(config, name) != getattr(self._config, name)
+                for name in SECTIONS
+                if name not in RELOADABLE and getattr(config, name) != getattr(self._config, name)
             ]
             self._adopt(config)
         except ConfigError as error:

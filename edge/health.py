@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,10 @@ def throttle_bits() -> int | None:
         return None
 
 
-def rss_mb() -> float:
-    """Resident memory of this process."""
-    text = _read_text(Path("/proc/self/statm"))
-    if not text:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def rss_mb(pid: int | None = None) -> float:
+    """Resident memory of a process (this one by default), MB; 0 where it is gone."""
+    text = _read_text(Path(f"/proc/{pid or 'self'}/statm"))
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if text else 0.0
 
 
 def available_memory_mb() -> float | None:

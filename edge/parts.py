@@ -78,6 +78,7 @@ def trigger_of(config: Config) -> Trigger:
         interval_s=config.trigger.interval_s,
         min_area_frac=config.trigger.min_area_frac,
         settle_s=config.trigger.settle_s,
+        absorb_s=config.trigger.absorb_s,
     )
 
 

@@ -84,9 +84,7 @@ class CameraWatch:
         was_frozen = self._pictures.frozen
         self._pictures.see(frame)
         if self._pictures.frozen and not was_frozen:
-            log.warning("camera: %s; restarting it once", self._pictures.trouble)
-            self.restarts += 1
-            self._capture.restart()
+            self.restart(self._pictures.trouble)
 
     def _fail(self, sentence: str) -> None:
         limit_s = self._give_up_s if self._ever else min(self._give_up_s, FIRST_GIVE_UP_S)
@@ -97,6 +95,13 @@ class CameraWatch:
         self._silence = sentence
         self._retry_at_s = self._clock() + self._backoff_s
         self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
+
+    def restart(self, why: str) -> None:
+        """Restart a camera that gives frames but must not go on."""
+        log.warning("camera: %s; restarting it", why)
+        self.restarts += 1
+        self._quiet_since_s = self._clock()
+        self._capture.restart()
 
     def _retry_when_due(self, wait_s: float) -> None:
         assert self._retry_at_s is not None
