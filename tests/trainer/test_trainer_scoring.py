@@ -55,7 +55,7 @@ def test_calibration_error_of_the_honest_is_small() -> None:
 
 
 def test_thresholds_reach_the_accuracy_they_promise() -> None:
-    """What is sorted on validation is 97 % right, and thresholds stay in 0.40..0.90."""
+    """What is sorted on validation is 95 % right, and thresholds stay in 0.40..0.90."""
     made = calibrate(*made_up())
     assert made.selective_accuracy >= LEAST_ACCURACY
     assert 0.2 < made.coverage < 1
