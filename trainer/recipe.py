@@ -78,7 +78,7 @@ class Training:
     ema_decay: float = bounded(0.995, 0, 0.99999)  # per step
     small_px: int = bounded(160, 32, 1024)  # size of the first epochs; size_px turns it off
     small_share: float = bounded(0.45, 0, 1)  # of the epochs
-    bf16: int = bounded(0, 0, 1)  # autocast; pays on a GPU, on one AVX-512 core it cost 7 to 25 %
+    bf16: int = bounded(0, 0, 1)  # autocast; pays on a GPU, on one AVX-512 core it cost 6 to 25 %
     frozen_blocks: int = bounded(0, 0, 40)  # with the stem; 3 halve the time
     seed: int = bounded(0, 0, 2**31 - 1)
 
