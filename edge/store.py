@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE INDEX IF NOT EXISTS urgent ON event (id) WHERE urgent;
 """
+PROBE = "PRAGMA user_version=1;"  # writes a page; SQLite opens what it may only read as well
+LOCK_WAIT_S = 0.2  # nobody else should hold the file, and the daemon's loop waits with us
 SQL_VARIABLES = 500  # SQLite's oldest limit on ?s is 999
 
 
@@ -85,8 +87,12 @@ class Store:
             self.insert(salvaged)
 
     def _connect(self) -> None:
-        db = sqlite3.connect(self._path or ":memory:", timeout=2.0, isolation_level=None)
-        db.executescript(SCHEMA)
+        db = sqlite3.connect(self._path or ":memory:", timeout=LOCK_WAIT_S, isolation_level=None)
+        try:
+            db.executescript(SCHEMA + PROBE)
+        except sqlite3.Error:
+            db.close()  # now: its lock would keep out the next attempt
+            raise
         self._db = db
         self._measure()
 
@@ -133,7 +139,7 @@ class Store:
     def probe(self) -> None:
         """Commit one page; an empty commit succeeds on a disk that takes nothing."""
         with self._commit():
-            self._db.execute("PRAGMA user_version=1")
+            self._db.execute(PROBE)
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete rows in one commit."""
@@ -244,11 +250,12 @@ def _salvage_damaged(path: Path) -> list[Row]:
     """Set a damaged file aside and return what can be read of it; nothing for a good file."""
     if not path.exists():
         return []
-    db = sqlite3.connect(path, timeout=2.0)
+    db = sqlite3.connect(path, timeout=LOCK_WAIT_S)
     try:
-        fault = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        fault = db.execute("PRAGMA quick_check(1)").fetchone()[0].splitlines()[-1]
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
+            db.close()
             raise  # locked, or not to be opened: that is no damage
         fault = str(error)
     rows = [] if fault == "ok" else _readable_rows(db)
