@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
+import time
+
+Line = queue.SimpleQueue[tuple[float, bytes]]  # when to pass it on, what
 
 
 class Proxy:
@@ -70,13 +74,21 @@ class Proxy:
                 threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        """Read as fast as it comes; another thread passes it on when its time has come."""
+        line: Line = queue.SimpleQueue()
+        threading.Thread(target=self._deliver, args=(line, sink), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.delay_s and self._stop.wait(self.delay_s):
-                    break
-                self._passing.wait()
-                sink.sendall(data)
+                line.put((time.monotonic() + self.delay_s, data))
+        line.put((0.0, b""))
         _end(source)
+
+    def _deliver(self, line: Line, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while (item := line.get())[1]:
+                self._stop.wait(max(0.0, item[0] - time.monotonic()))
+                self._passing.wait()
+                sink.sendall(item[1])
         _end(sink)
 
 

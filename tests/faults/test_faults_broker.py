@@ -135,7 +135,7 @@ def test_half_open_connection(broker: Mosquitto, proxy: Proxy, make_bin: MakeBin
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("delay_s", "fault"), [(0.15, "broker 300 ms away"), (0.5, "broker 1 s away")]
+    ("delay_s", "fault"), [(0.15, "round trip of 300 ms"), (0.5, "round trip of 1 s")]
 )
 def test_slow_broker(
     broker: Mosquitto, proxy: Proxy, make_bin: MakeBin, delay_s: float, fault: str
