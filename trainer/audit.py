@@ -130,15 +130,15 @@ def look(path: Path, label: str) -> Picture:
     inner = hashlib.sha256(repr(pixels.shape).encode())
     inner.update(np.ascontiguousarray(pixels).tobytes())
     height, width = pixels.shape[:2]
-    return Picture(
-        path, label, width, height, digest, inner.hexdigest(), traits, hash_bits(pixels)
-    )
+    return Picture(path, label, width, height, digest, inner.hexdigest(), traits, hash_bits(pixels))
 
 
 def _unread(
     path: Path, label: str, fault: str, digest: str = "", traits: tuple[str, ...] = ()
 ) -> Picture:
-    return Picture(path, label, 0, 0, digest, "", traits, np.zeros(HASH_SIDE**2 - 1, np.int8), fault)
+    return Picture(
+        path, label, 0, 0, digest, "", traits, np.zeros(HASH_SIDE**2 - 1, np.int8), fault
+    )
 
 
 def look_through(folder: Folder, tick: Callable[[], object] = lambda: None) -> list[Picture]:
@@ -228,7 +228,10 @@ def _sizes(pictures: list[Picture]) -> Iterator[Finding]:
     whole = [p for p in pictures if not p.fault]
     tests = {
         "small": (f"have a side under {LEAST_PX} px", lambda w, h: min(w, h) < LEAST_PX),
-        "long": (f"are longer than {MAX_ASPECT:g}:1", lambda w, h: max(w, h) > MAX_ASPECT * min(w, h)),
+        "long": (
+            f"are longer than {MAX_ASPECT:g}:1",
+            lambda w, h: max(w, h) > MAX_ASPECT * min(w, h),
+        ),
     }
     for kind, (text, test) in tests.items():
         names = tuple(p.name for p in whole if test(p.width_px, p.height_px))
@@ -251,5 +254,7 @@ def _traits(pictures: list[Picture]) -> Iterator[Finding]:
             yield Finding(trait, False, f"{len(names)} pictures {text}", names)
     wrong = tuple(p.name for p in pictures if any(t.startswith("is ") for t in p.traits))
     if wrong:
-        text = f"{len(wrong)} pictures are of another kind than their suffix says (read all the same)"
+        text = (
+            f"{len(wrong)} pictures are of another kind than their suffix says (read all the same)"
+        )
         yield Finding("wrong-suffix", False, text, wrong)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
+from trainer import cli_data
 from trainer.progress import bar
 
 # Before torch is loaded: OpenMP threads that spin while they wait made every operation last a
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.registered_commands += cli_data.app.registered_commands
 TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "rich"})
 QUICK_PICTURES = 500
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 SUFFIXES = {
@@ -44,10 +45,9 @@ def facts_of(data: bytes) -> Facts:
     if not kind:
         return Facts("", ())
     traits: list[str] = []
-    try:
-        traits += READERS[kind](data)
-    except (struct.error, IndexError):  # the file ends early: whoever decodes it will say so
-        pass
+    with suppress(struct.error, IndexError):  # ends early: whoever decodes it will say so
+        for trait in READERS[kind](data):
+            traits.append(trait)
     return Facts(kind, tuple(dict.fromkeys(traits)))
 
 
@@ -135,7 +135,7 @@ def _tiff_traits(data: bytes, *, exif: bool) -> Iterator[str]:
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     for i in range(count):
-        tag, size, values, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * i)
+        tag, _, values, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * i)
         if tag == ORIENTATION and 2 <= value <= 8:
             yield "exif-rotated"
         if tag == BITS and not exif:

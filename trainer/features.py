@@ -28,7 +28,8 @@ def features(
 ) -> Features:
     """(n, 1280) float32: the head's channels averaged over the picture, each row of length 1."""
     torch.manual_seed(0)  # of the last layer, which is not used, and of weights = "scratch"
-    net = placed(build("lite0", 2, weights=weights), device).eval()
+    net = build("lite0", 2, weights=weights).eval()
+    placed(net, device)
     rows = []
     for start in range(0, len(paths), BATCH):
         views = []

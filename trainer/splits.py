@@ -89,12 +89,6 @@ def check_sides(photos: PhotoSet, sides: Split, groups: Ints | None) -> None:
         both = set(groups[sides.train].tolist()) & set(groups[sides.val].tolist())
         assert not both, f"groups {sorted(both)} are on two sides"
     check_classes(photos.subset(sides.train.tolist()), photos.subset(sides.val.tolist()))
-    absent = sorted(set(photos.targets.tolist()) - set(photos.targets[sides.val].tolist()))
-    if absent:
-        raise UsageError(
-            f"class {photos.classes[absent[0]]}: no picture of it would be in validation; take a "
-            "larger --val-share, fewer --folds, or add pictures of more objects"
-        )
 
 
 def _folded(
@@ -112,7 +106,20 @@ def _folded(
         shares = [1 / plan.folds] * plan.folds
         side = assign(targets, own, shares, len(photos.classes), plan.seed)
         wanted = list(range(plan.folds))
-    return [Split(np.sort(among[side != k]), np.sort(among[side == k])) for k in wanted]
+    found = [Split(np.sort(among[side != k]), np.sort(among[side == k])) for k in wanted]
+    for one in found:
+        _check_all_judged(photos, one)
+    return found
+
+
+def _check_all_judged(photos: PhotoSet, sides: Split) -> None:
+    judged = set(photos.targets[sides.val].tolist())
+    absent = [name for i, name in enumerate(photos.classes) if i not in judged]
+    if absent:
+        raise UsageError(
+            f"class {absent[0]}: no picture of it would be in validation; take a larger "
+            "--val-share, fewer --folds, or add pictures of more objects"
+        )
 
 
 def _equal_shares(val_share: float) -> list[float]:
@@ -146,9 +153,7 @@ def _check_enough(
             )
 
 
-def assign(
-    targets: Ints, groups: Ints, shares: Sequence[float], classes: int, seed: int
-) -> Ints:
+def assign(targets: Ints, groups: Ints, shares: Sequence[float], classes: int, seed: int) -> Ints:
     """(n,) side of each picture; sides get about `shares` of every class, groups stay whole."""
     rng = np.random.default_rng([seed, 11])
     numbers, row_group = np.unique(groups, return_inverse=True)
@@ -207,7 +212,7 @@ def list_text(photos: PhotoSet, rows: Ints) -> str:
         name = photos.names[row]
         if not listable(name):
             raise UsageError(
-                f"{photos.paths[row]}: a list of names cannot hold a blank or a leading #; rename it"
+                f"{photos.paths[row]}: a list of names holds no blank and no leading #; rename it"
             )
         lines.append(name if counts[name] == 1 else _full_name(photos, row))
     return "\n".join(lines) + "\n"
