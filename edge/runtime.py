@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,6 +16,15 @@ from edge.preprocess import Tensor
 ort.set_default_logger_severity(3)  # errors only: it warns of a missing cpuinfo on every ARM start
 
 
+def _int8_saturates() -> bool:
+    """Whether this is an x86 whose int8 multiply-add overflows its 16 bits: one without VNNI."""
+    try:
+        cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return platform.machine() in ("x86_64", "AMD64") and "_vnni" not in cpu
+
+
 class Runtime:
     """One network with one input and one output, on the CPU."""
 
@@ -24,6 +35,8 @@ class Runtime:
         options.inter_op_num_threads = 1
         # Spinning threads save microseconds and cost an idle core; a bin mostly waits.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if _int8_saturates():  # then slower kernels, with the answers of the others
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no nameable base
