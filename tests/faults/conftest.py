@@ -21,6 +21,14 @@ MakeBin = Callable[..., Bin]
 KEEPS_ALL = ("persistence true", "max_queued_messages 0", "max_inflight_messages 0")
 
 
+@pytest.fixture(autouse=True)
+def no_broker_stays_here() -> Iterator[None]:
+    """`tests.conftest` is not the module that pytest loads as conftest: it has a list of its own."""
+    yield
+    while Mosquitto.running:
+        Mosquitto.running.pop().stop()
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Broker:
     """Not started; keeps sessions over a restart, and drops nothing for a slow subscriber."""
@@ -29,7 +37,7 @@ def broker(tmp_path: Path) -> Broker:
 
 
 class Broker(Mosquitto):
-    """Ends with its test, as every Mosquitto of the tests does."""
+    """A Mosquitto that can be told of new passwords."""
 
     def reload(self) -> None:
         """Read passwords again."""
