@@ -23,7 +23,7 @@ KEEPS_ALL = ("persistence true", "max_queued_messages 0", "max_inflight_messages
 
 @pytest.fixture(autouse=True)
 def no_broker_stays_here() -> Iterator[None]:
-    """`tests.conftest` is not the module that pytest loads as conftest: it has a list of its own."""
+    """`tests.conftest` is not the module that pytest loads as conftest: its list is another."""
     yield
     while Mosquitto.running:
         Mosquitto.running.pop().stop()
