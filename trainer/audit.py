@@ -178,8 +178,9 @@ def _classes(folder: Folder) -> Iterator[Finding]:
     for names in _same_but_case(counts):
         sentence = f"{' and '.join(names)}: class folders that differ by case only; join them"
         yield Finding("class-case", True, sentence, names)
-    most, least = max(counts, key=lambda n: counts[n]), min(counts, key=lambda n: counts[n])
-    if counts[least] and counts[most] > IMBALANCE * counts[least]:
+    filled = sorted((name for name, n in counts.items() if n), key=lambda name: counts[name])
+    if filled and counts[filled[-1]] > IMBALANCE * counts[filled[0]]:
+        least, most = filled[0], filled[-1]
         ratio = counts[most] / counts[least]
         sentence = f"{most} has {counts[most]} pictures, {least} {counts[least]}: {ratio:.1f} to 1"
         sentence += "; training.class_weight_power weighs small classes up"

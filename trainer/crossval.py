@@ -206,6 +206,8 @@ def as_text(result: dict[str, Any]) -> str:
     ]
     for key, what in (("accuracy", "runs"), ("accuracy_per_seed", "seeds")):
         found = result[key]
+        if found["n"] == 1:
+            continue
         deviation = "" if found["sd"] is None else f" +- {100 * found['sd']:.2f}"
         lines.append(f"mean of {found['n']} {what}: {100 * found['mean']:.2f}{deviation} %")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from edge.errors import SmartbinError, UsageError
 from trainer.audit import listable
 from trainer.audit_run import GROUP_FIELDS, save_whole
-from trainer.data import PhotoSet, check_classes
+from trainer.data import PhotoSet, check_classes, split_random
 
 KINDS = ("official", "random", "grouped")
 VAL_SHARE = 0.15
@@ -71,10 +71,15 @@ def split(
         if lists is None:
             raise UsageError("--kind official: give --train-names and --val-names")
         found = [lists] if plan.folds == 1 else _folded(photos, plan, None, lists.train)
-    else:
-        if plan.kind == "grouped" and groups is None:
+    elif plan.kind == "grouped":
+        if groups is None:
             raise UsageError("--kind grouped: give --groups, a groups.csv that `audit` wrote")
-        found = _folded(photos, plan, groups if plan.kind == "grouped" else None)
+        found = _folded(photos, plan, groups)
+    elif plan.folds == 1:
+        drawn = split_random(photos, plan.val_share, plan.seed)  # as a training without lists
+        found = [Split(positions(photos, drawn[0]), positions(photos, drawn[1]))]
+    else:
+        found = _folded(photos, plan, None)
     for one in found:
         check_sides(photos, one, groups if plan.kind == "grouped" else None)
     return found
