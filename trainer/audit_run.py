@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _features(
         return None, "not looked for, as asked; only exact twins and equal hashes are grouped"
     key = hashlib.sha256("".join(p.bytes_sha256 for p in pictures).encode()).hexdigest()[:16]
     path = cache / f"features-lite0-{key}.npy"
-    if path.exists():
+    with suppress(OSError, ValueError, EOFError):  # absent or damaged: made anew
         return np.load(path), "cosine of EfficientNet-Lite0 features"
     try:
         from trainer.features import features

@@ -85,16 +85,7 @@ def _fold(
     recipe = replace(job.recipe, training=replace(job.recipe.training, seed=seed))
     identity = _identity(job, recipe, sides, data)
     path = folder / "result.json"
-    if path.exists():
-        try:
-            known = dict(json.loads(path.read_text("utf-8")))
-        except ValueError as error:
-            raise UsageError(f"{path}: is damaged; remove it to run this fold again") from error
-        if known.get("identity") != identity:
-            raise UsageError(
-                f"{folder}: holds a fold of another recipe, data or split; name another --out or "
-                "remove it"
-            )
+    if (known := _known(path, identity)) is not None:
         return known
     train, val = (job.photos.subset(rows.tolist()) for rows in (sides.train, sides.val))
     folders = pipeline.Folders(folder, folder / "cache", job.masks)
@@ -117,6 +108,22 @@ def _fold(
     save_whole(path, (json.dumps(row, indent=1) + "\n").encode())
     shutil.rmtree(folders.cache, ignore_errors=True)  # 0.3 MB a picture, for each fold anew
     return row
+
+
+def _known(path: Path, identity: str) -> dict[str, Any] | None:
+    """The row of a finished fold; None where it is still to be run."""
+    if not path.exists():
+        return None
+    try:
+        known = dict(json.loads(path.read_text("utf-8")))
+    except ValueError as error:
+        raise UsageError(f"{path}: is damaged; remove it to run this fold again") from error
+    if known.get("identity") != identity:
+        raise UsageError(
+            f"{path.parent}: holds a fold of another recipe, data or split; name another --out or "
+            "remove it"
+        )
+    return known
 
 
 def _identity(job: Job, recipe: Recipe, sides: Split, data: str) -> str:

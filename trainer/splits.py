@@ -151,10 +151,13 @@ def _check_enough(
         pictures = int((targets == label).sum())
         there = len(set(groups[targets == label].tolist()))
         if there < sides:
-            what = f"{pictures} pictures in {there} groups" if grouped else f"{there} pictures"
+            what, remedy = f"{there} pictures", "pictures"
+            if grouped:
+                what = f"{pictures} pictures in {there} groups"
+                remedy = "pictures of other objects (or group fewer, with a higher `audit --link`)"
             raise UsageError(
                 f"{photos.root / name}: {what} of this class, {sides} sides to part them on; "
-                "take fewer --folds or add pictures"
+                f"take fewer --folds or add {remedy}"
             )
 
 
