@@ -162,6 +162,8 @@ class Daemon:
     def _end(self, why: str) -> None:
         """The mirror of the start; each part has a deadline, all together under five seconds."""
         self._notifier.stopping()
+        if self._trigger.open_items:
+            why += f"; {self._trigger.open_items} still looked at and not decided"
         self._capture.close()
         self._reporter.report_state("stopped", why)
         self._flush()
@@ -291,8 +293,9 @@ class Daemon:
     def _fire(self) -> dict[str, Any]:
         if self._paused:
             return {"ok": False, "detail": "paused; resume first"}
-        self._trigger.fire(time.monotonic())
-        return {"ok": True, "detail": "the next frames will be judged"}
+        if self._trigger.fire(time.monotonic()):
+            return {"ok": True, "detail": "the next frames will be judged"}
+        return {"ok": False, "detail": "too many items wait for frames; is the camera well?"}
 
     def _adopt(self, config: Config) -> None:
         """Build what a reload may change: trigger, rules, routes, deadline."""

@@ -12,7 +12,7 @@ from edge.bundle import load_bundle
 from edge.classifier import Classifier
 from edge.errors import BundleError
 from edge.preprocess import Preprocessing, prepare, resize_down, squeeze
-from tests.conftest import COLOURS
+from tests.harness import COLOURS
 
 Write = Callable[..., Path]
 

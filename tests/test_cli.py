@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge import __version__
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 Write = Callable[..., Path]
 

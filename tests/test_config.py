@@ -12,7 +12,7 @@ import pytest
 from edge.config import SECTIONS, check_routes, load_config, parse_config, template
 from edge.errors import ConfigError
 from edge.options import default_of, rule_of
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 
 def faults_of(text: str) -> list[str]:

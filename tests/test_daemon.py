@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Listener, Mosquitto, RunningDaemon, wait_for
+from tests.harness import ROOT, Listener, Mosquitto, RunningDaemon, wait_for
 from tests.test_wire import check_payload
 
 pytestmark = pytest.mark.mosquitto

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.health import throttle_bits
-from tests.conftest import Mosquitto, free_port
+from tests.harness import Mosquitto, free_port
 from tests.test_cli import smartbin
 
 Write = Callable[..., Path]

@@ -18,7 +18,7 @@ from edge.config import Config, parse_config, template
 from edge.errors import BundleError, ConfigError, PictureError
 from edge.pictures import decode_picture
 from edge.values import Incoming
-from tests.conftest import tiny_card, tiny_network
+from tests.harness import tiny_card, tiny_network
 
 MANY = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

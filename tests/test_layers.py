@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 EDGE = sorted((ROOT / "edge").rglob("*.py"))
 TRAINER = sorted((ROOT / "trainer").rglob("*.py"))
@@ -87,7 +87,13 @@ def test_a_step_never_imports_a_step() -> None:
 def test_only_the_daemon_and_the_command_line_see_the_config() -> None:
     """A part takes what it uses, not the configuration."""
     seers = {relative(path) for path in EDGE if "edge.config" in imports_of(path)}
-    assert seers <= {"edge/daemon.py", "edge/parts.py", "edge/cli.py", "edge/demo.py", "edge/doctor.py"}
+    assert seers <= {
+        "edge/daemon.py",
+        "edge/parts.py",
+        "edge/cli.py",
+        "edge/demo.py",
+        "edge/doctor.py",
+    }
 
 
 def test_the_trainer_uses_only_what_both_sides_share() -> None:

@@ -15,7 +15,7 @@ import pytest
 from edge.outbox import DELETE_EVERY_S, RETRY_DISK_S, Outbox
 from edge.postman import IN_FLIGHT, Postman
 from edge.values import Message
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 Make = Callable[..., Outbox]
 

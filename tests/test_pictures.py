@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import PictureError
 from edge.pictures import decode_picture, read_picture
-from tests.conftest import write_picture
+from tests.harness import write_picture
 
 
 def test_colours_come_out_as_rgb(tmp_path: Path) -> None:

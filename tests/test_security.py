@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import ROOT, SEARCH, Listener, Mosquitto, RunningDaemon, wait_for
+from tests.harness import ROOT, SEARCH, Listener, Mosquitto, RunningDaemon, wait_for
 
 pytestmark = pytest.mark.mosquitto
 Write = Callable[..., Path]

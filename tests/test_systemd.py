@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.notify import Notifier
-from tests.conftest import ROOT, RunningDaemon, wait_for
+from tests.harness import ROOT, RunningDaemon, wait_for
 
 UNIT = ROOT / "systemd" / "smartbin.service"
 ANALYZE = shutil.which("systemd-analyze")

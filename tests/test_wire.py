@@ -25,7 +25,7 @@ from edge.wire import (
     state_event_message,
     state_message,
 )
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
 ORIGIN = Origin(Topics("s", "b"), boot="0123456789ab", model="m@1", software="0.1.0")

@@ -6,6 +6,7 @@ The only importer of cv2.VideoCapture.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from edge.values import Frame, Pixels
 
 # Old frames are worthless here: no reordering buffer, no waiting for packets lost by UDP.
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
+GSTREAMER_LIMITS_SINCE = (4, 7)  # OpenCV before waits 30 s, or for ever; the daemon notices
 MAX_STAMP_AGE_S = 2.0  # a driver's time further from now than this is on another clock
 
 
@@ -52,13 +54,17 @@ class OpenCvCamera(BackEnd):
         """Return the next frame; None at the end of a file that is played once."""
         if self._capture is None:
             raise CameraError(f"{self._where}: closed; open it again")
-        if not self._capture.grab():
-            return self._on_no_frame()
+        asked_s = self._clock()
+        grabbed = self._capture.grab()
+        waited_s = self._clock() - asked_s
         captured_s = self._stamp()
-        ok, bgr = self._capture.retrieve()
-        if not ok or bgr is None or bgr.ndim != 3:
+        ok, bgr = self._capture.retrieve() if grabbed else (False, None)
+        # At its time-out GStreamer grabs nothing and calls it a success.
+        if not grabbed or (not ok and self._kind == "gst"):
+            return self._on_no_frame(waited_s=waited_s)
+        if not ok or bgr is None:
             raise CameraError(f"{self._where}: gave a frame that cannot be decoded; open it again")
-        pixels = turn(cast(Pixels, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)), self._spec.rotate_deg)
+        pixels = turn(self._to_rgb(bgr), self._spec.rotate_deg)
         if not self.live:
             captured_s = self._wait_until_due()
         self._seq += 1
@@ -106,9 +112,7 @@ class OpenCvCamera(BackEnd):
 
     def _open_stream(self) -> Any:
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
-        open_ms, read_ms = self._timeouts_ms
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
-        return self._make_capture(self._spec.source, cv2.CAP_FFMPEG, limits)
+        return self._make_capture(self._spec.source, cv2.CAP_FFMPEG, self._limits())
 
     def _open_pipeline(self) -> Any:
         if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
@@ -117,7 +121,9 @@ class OpenCvCamera(BackEnd):
                 "(apt install python3-opencv), make the environment with --system-site-packages "
                 "and remove opencv-python-headless from it"
             )
-        return self._make_capture(self._rest, cv2.CAP_GSTREAMER)
+        if _version() < GSTREAMER_LIMITS_SINCE:  # it would refuse what it does not know
+            return self._make_capture(self._rest, cv2.CAP_GSTREAMER)
+        return self._make_capture(self._rest, cv2.CAP_GSTREAMER, self._limits())
 
     def _open_file(self) -> Any:
         path = Path(self._rest).expanduser()
@@ -125,12 +131,31 @@ class OpenCvCamera(BackEnd):
             raise CameraError(f"{self._where}: no such file; check the path")
         return self._make_capture(str(path))
 
-    def _on_no_frame(self) -> Frame | None:
+    def _limits(self) -> list[int]:
+        open_ms, read_ms = self._timeouts_ms
+        return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
+
+    def _to_rgb(self, bgr: Any) -> Pixels:
+        """(H, W, 3 or 4) in OpenCV's order to RGB; refuses what a pipeline gives besides."""
+        channels = bgr.shape[2] if bgr.ndim == 3 else 1
+        if channels == 3:
+            return cast(Pixels, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        # OpenCV hands on four channels as they come, so only the pipeline says whether red or
+        # blue is first.
+        if channels == 4 and _last_format(self._rest) in ("BGRx", "BGRA"):
+            return cast(Pixels, cv2.cvtColor(bgr, cv2.COLOR_BGRA2RGB))
+        raise CameraError(
+            f"{self._where}: its pixels are not BGR, nor BGRx by name; "
+            "end it in ... ! videoconvert ! video/x-raw,format=BGR ! appsink"
+        )
+
+    def _on_no_frame(self, *, waited_s: float) -> Frame | None:
         if self.live:
-            raise CameraError(
-                f"{self._where}: gave no frame within {self._timeouts_ms[1] / 1000:g} s; "
-                f"{self._remedy()}"
-            )
+            limit_s = self._timeouts_ms[1] / 1000
+            # OpenCV only says False. A device that is gone says so as late as it likes.
+            ended = waited_s < limit_s / 2 and self._kind not in ("v4l2", "usb")
+            what = "the stream ended" if ended else f"gave no frame within {limit_s:g} s"
+            raise CameraError(f"{self._where}: {what}; {self._remedy()}")
         if not self._frames_this_round:
             raise CameraError(f"{self._where}: no frame in it can be decoded; copy it again")
         if not self._spec.repeat:
@@ -164,6 +189,16 @@ class OpenCvCamera(BackEnd):
             "gst": "try the pipeline with gst-launch-1.0, ending in fakesink",
             "file": "it must be a video that FFmpeg decodes",
         }.get(self._kind, "check the address, the password and the network")
+
+
+def _last_format(pipeline: str) -> str | None:
+    """The pixel format that a GStreamer pipeline names nearest to its end."""
+    named = re.findall(r"format\s*=\s*(?:\(string\))?\s*(\w+)", pipeline)
+    return named[-1] if named else None
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", cv2.__version__)[:2])
 
 
 def _devices() -> str:

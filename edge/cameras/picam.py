@@ -26,6 +26,7 @@ TO_RGB: dict[str, Callable[[Any], Any]] = {
 }
 MAX_STAMP_AGE_S = 2.0  # a sensor time further from now than this is on another clock
 STAMP_SLACK_S = 0.002  # reading two clocks is not one act
+SLEEP_S = 0.5  # a machine that slept did so for longer than two clocks can be read apart
 
 
 class PiCamera(BackEnd):
@@ -52,6 +53,7 @@ class PiCamera(BackEnd):
         self._boot_clock = boot_clock or (lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
         self._read_timeout_s = read_timeout_s
         self._where = f"camera picam:{number}"
+        self._boot_ahead_s = 0.0
         self._seq = 0
         self._driver = self._open(number, make_picamera2)
         try:
@@ -116,7 +118,9 @@ class PiCamera(BackEnd):
         found = picamera2_class.global_camera_info()
         if number < len(found):
             return
-        names = ", ".join(f"picam:{i} ({c.get('Model', '?')})" for i, c in enumerate(found))
+        # picamera2 sorts this list, but opens by libcamera's own order, which is Num.
+        numbered = sorted((c.get("Num", i), c.get("Model", "?")) for i, c in enumerate(found))
+        names = ", ".join(f"picam:{i} ({model})" for i, model in numbered)
         remedy = f"libcamera finds {names}" if found else "libcamera finds none; check the cable"
         raise CameraError(f"{self._where}: no such camera; {remedy}")
 
@@ -152,14 +156,25 @@ class PiCamera(BackEnd):
         """
         now_s = self._clock()
         if sensor_ns is not None:
-            boot_ahead_s = self._boot_clock() - now_s
-            for ahead_s in (boot_ahead_s, 0.0):
+            for ahead_s in (self._boot_ahead(), 0.0):
                 age_s = now_s - (sensor_ns / 1e9 - ahead_s)
                 if -STAMP_SLACK_S <= age_s < MAX_STAMP_AGE_S:
                     self.stamped = True
                     return now_s - max(0.0, age_s)
         self.stamped = False
         return now_s
+
+    def _boot_ahead(self) -> float:
+        """How far CLOCK_BOOTTIME is ahead of our clock: one number from sleep to sleep.
+
+        Measured anew for each frame it would jitter, and of two frames the later could come out
+        the earlier (by 2 us, seen on libcamera's virtual camera).
+        """
+        ahead_s = self._boot_clock() - self._clock()
+        if abs(ahead_s - self._boot_ahead_s) > SLEEP_S:
+            # What comes between the two readings makes it smaller, never larger.
+            self._boot_ahead_s = max(self._boot_clock() - self._clock() for _ in range(3))
+        return self._boot_ahead_s
 
 
 def _import_picamera2(where: str) -> Any:

@@ -20,8 +20,12 @@ class Trigger(Protocol):
     def see(self, frame: Frame) -> Item | None:
         """Take in the next frame; return the item that it completes, if it completes one."""
 
-    def fire(self, now_s: float) -> None:
-        """Make the next frames captured after `now_s` an item, whatever they show."""
+    @property
+    def open_items(self) -> int:
+        """Items whose frames are still being gathered."""
+
+    def fire(self, now_s: float) -> bool:
+        """Make the next frames captured after `now_s` an item; False where too many wait."""
 
     def reset(self) -> None:
         """Forget everything seen; as new."""
@@ -49,8 +53,11 @@ class Collector:
         self._votes = votes
         self._open: list[_Collection] = []
 
-    def begin(self, trigger_s: float, cause: str) -> None:
-        """Open an item for the frames captured after `trigger_s`."""
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self, trigger_s: float, cause: str) -> bool:
+        """Open an item for the frames captured after `trigger_s`; False where too many wait."""
         if len(self._open) >= MAX_COLLECTIONS:
             log.warning(
                 "trigger: %d items wait for frames already; one more %s is refused; is the "
@@ -58,8 +65,9 @@ class Collector:
                 MAX_COLLECTIONS,
                 cause,
             )
-            return
+            return False
         self._open.append(_Collection(trigger_s, cause))
+        return True
 
     def add(self, frame: Frame, look: Look | None = None) -> Item | None:
         """Give a frame to all open items; return the oldest that is complete."""
@@ -75,6 +83,26 @@ class Collector:
     def clear(self) -> None:
         """Drop all open items."""
         self._open.clear()
+
+
+class Commanded:
+    """What all triggers share: an operator may ask for an item at any time."""
+
+    def __init__(self, *, votes: int) -> None:
+        self._commands = Collector(votes=votes)
+
+    @property
+    def open_items(self) -> int:
+        """Items whose frames are still being gathered."""
+        return len(self._commands)
+
+    def fire(self, now_s: float) -> bool:
+        """Open an item for the frames captured after `now_s`; False where too many wait."""
+        return self._commands.begin(now_s, "command")
+
+    def reset(self) -> None:
+        """Drop open items."""
+        self._commands.clear()
 
 
 def _item(collection: _Collection, look: Look) -> Item:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge.triggers.base import Collector, Look
+from edge.triggers.base import Commanded, Look
 from edge.triggers.scene import (
     Extent,
     Mask,
@@ -50,19 +50,19 @@ class PresenceSettings:
     absorb_s: float = 600.0  # what lies there longer belongs to the tray; 0: never
 
 
-class PresenceTrigger:
+class PresenceTrigger(Commanded):
     """Makes one item of each thing that comes to rest in the tray."""
 
     def __init__(self, settings: PresenceSettings, *, votes: int) -> None:
         self._settings = settings
         self._votes = votes
-        self._commands = Collector(votes=votes)
+        super().__init__(votes=votes)
         self.reset()
 
     def reset(self) -> None:
         """Forget the tray; what is seen next is taken for the empty one."""
         self.state: State = "learning"
-        self._commands.clear()
+        super().reset()
         self._rest = RestWatch()
         self._learned: list[Scene] = []
         self._empty: Reference | None = None  # the tray without anything
@@ -74,9 +74,10 @@ class PresenceTrigger:
         self._shape: tuple[int, ...] = ()
         self._adapted_s = 0.0
 
-    def fire(self, now_s: float) -> None:
-        """Open an item for the frames captured after `now_s`, whatever they show."""
-        self._commands.begin(now_s, "command")
+    @property
+    def open_items(self) -> int:
+        """Items whose frames are still being gathered."""
+        return super().open_items + bool(self._resting)
 
     def see(self, frame: Frame) -> Item | None:
         """Return the item that this frame completes, commanded or come to rest."""

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from edge.triggers.base import Collector
+from edge.triggers.base import Commanded
 from edge.values import Frame, Item
 
 
-class CommandTrigger:
+class CommandTrigger(Commanded):
     """Makes an item only when told to."""
-
-    def __init__(self, *, votes: int) -> None:
-        self._commands = Collector(votes=votes)
 
     def see(self, frame: Frame) -> Item | None:
         """Return the commanded item that this frame completes."""
         return self._commands.add(frame)
 
-    def fire(self, now_s: float) -> None:
-        """Open an item for the frames captured after `now_s`."""
-        self._commands.begin(now_s, "command")
 
-    def reset(self) -> None:
-        """Drop open items."""
-        self._commands.clear()
-
-
-class IntervalTrigger:
+class IntervalTrigger(Commanded):
     """Makes an item of the next frames every `interval_s`, the first at once."""
 
     def __init__(self, *, votes: int, interval_s: float) -> None:
+        super().__init__(votes=votes)
         self._votes = votes
         self._interval_s = interval_s
-        self._commands = Collector(votes=votes)
         self._frames: list[Frame] = []
         self._due_s: float | None = None
 
@@ -41,13 +30,14 @@ class IntervalTrigger:
         # Complete at the same frame, both show the same: the command is answered, once.
         return self._commands.add(frame) or timed
 
-    def fire(self, now_s: float) -> None:
-        """Open an item for the frames captured after `now_s`."""
-        self._commands.begin(now_s, "command")
+    @property
+    def open_items(self) -> int:
+        """Items whose frames are still being gathered."""
+        return super().open_items + bool(self._frames)
 
     def reset(self) -> None:
         """Drop open items and start the interval anew."""
-        self._commands.clear()
+        super().reset()
         self._frames.clear()
         self._due_s = None
 
@@ -67,21 +57,13 @@ class IntervalTrigger:
         return Item(frames, trigger_s=frames[0].captured_s, cause="interval")
 
 
-class FrameTrigger:
+class FrameTrigger(Commanded):
     """Makes an item of each frame: for a folder of stills."""
 
     def __init__(self, *, votes: int = 1) -> None:
-        self._commands = Collector(votes=votes)
+        super().__init__(votes=votes)
 
     def see(self, frame: Frame) -> Item | None:
         """Return this frame as an item, or the commanded item that it completes."""
         commanded = self._commands.add(frame)
         return commanded or Item((frame,), trigger_s=frame.captured_s, cause="frame")
-
-    def fire(self, now_s: float) -> None:
-        """Open an item for the frames captured after `now_s`."""
-        self._commands.begin(now_s, "command")
-
-    def reset(self) -> None:
-        """Drop open items."""
-        self._commands.clear()

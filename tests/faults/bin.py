@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT, RunningDaemon, wait_for
 from tests.faults import ledger
 from tests.faults.ledger import Books, Id
 from tests.faults.monitor import ROOT_TOPIC, Monitor
+from tests.harness import ROOT, RunningDaemon, wait_for
 
 
 class BinProcess(RunningDaemon):

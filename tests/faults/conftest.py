@@ -11,22 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto, wait_for
 from tests.faults import ledger
 from tests.faults.bin import Bin
 from tests.faults.monitor import Monitor
 from tests.faults.proxy import Proxy
+from tests.harness import Mosquitto, wait_for
 
 MakeBin = Callable[..., Bin]
 KEEPS_ALL = ("persistence true", "max_queued_messages 0", "max_inflight_messages 0")
-
-
-@pytest.fixture(autouse=True)
-def no_broker_stays_here() -> Iterator[None]:
-    """`tests.conftest` is not the module that pytest loads as conftest: its list is another."""
-    yield
-    while Mosquitto.running:
-        Mosquitto.running.pop().stop()
 
 
 @pytest.fixture

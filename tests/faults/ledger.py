@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
+from tests.harness import ROOT
 
 DOC = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- table: written by the suite -->", "<!-- end of the table -->"

@@ -11,8 +11,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tests.conftest import wait_for
 from tests.faults.ledger import Id, id_of
+from tests.harness import wait_for
 
 ROOT_TOPIC = "bins/v1/test/b1"
 

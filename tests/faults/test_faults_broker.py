@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Listener, Mosquitto, free_port, wait_for
 from tests.faults.bin import Bin
 from tests.faults.conftest import Broker, MakeBin, make_broker
 from tests.faults.ledger import enter, line_of
 from tests.faults.monitor import Monitor
 from tests.faults.proxy import Proxy
+from tests.harness import Listener, Mosquitto, free_port, wait_for
 from tests.test_security import DAY, NOW, Certificates
 
 pytestmark = pytest.mark.mosquitto

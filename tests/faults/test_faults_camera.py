@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto, wait_for
 from tests.faults.bin import Bin
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
 from tests.faults.monitor import ROOT_TOPIC
+from tests.harness import Mosquitto, wait_for
 
 pytestmark = pytest.mark.mosquitto
 CAMERA = {

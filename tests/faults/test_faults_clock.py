@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto
 from tests.faults.bin import Bin
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
 from tests.faults.proxy import Proxy
+from tests.harness import Mosquitto
 
 pytestmark = pytest.mark.mosquitto
 YEARS_S = 3 * 365 * 86400

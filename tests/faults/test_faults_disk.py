@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto
 from tests.faults.bin import Bin
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
 from tests.faults.proxy import Proxy
+from tests.harness import Mosquitto
 
 pytestmark = pytest.mark.mosquitto
 FAULTY_BLOCK = "trigger_fs_error"  # of ext4 in sysfs: acts as a card that fails to write does

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mosquitto
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
 from tests.faults.proxy import Proxy
+from tests.harness import Mosquitto
 
 pytestmark = pytest.mark.mosquitto
 KEEP_ALL = {"constants": {"edge.outbox.DELETE_EVERY_S": 1e6, "edge.outbox.DELETE_AT": 10**6}}

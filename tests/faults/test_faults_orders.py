@@ -11,13 +11,13 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.conftest import Mosquitto, wait_for
 from tests.faults.bin import Bin
 from tests.faults.conftest import MakeBin
 from tests.faults.ledger import enter, line_of
 from tests.faults.monitor import ROOT_TOPIC, Monitor
 from tests.faults.proxy import Proxy
 from tests.faults.test_faults_camera import CAMERA, play, scripted
+from tests.harness import Mosquitto, wait_for
 
 pytestmark = pytest.mark.mosquitto
 STORM = 1000
