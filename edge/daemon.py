@@ -7,7 +7,6 @@ only hand over. The camera is a process of its own.
 from __future__ import annotations
 
 import logging
-import queue
 import secrets
 import threading
 import time
@@ -17,8 +16,9 @@ from typing import Any
 from edge import __version__
 from edge.capture import Capture
 from edge.classifier import Classifier
-from edge.commands import Command, Refusal, answer_to, read_command
+from edge.commands import Command
 from edge.config import SECTIONS, Config, check_routes, load_config
+from edge.desk import CommandDesk
 from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, host_figures
 from edge.judge import Judge
@@ -38,7 +38,7 @@ from edge.postman import Postman
 from edge.reporter import Reporter
 from edge.segmenters import WholeFrame
 from edge.triggers import Trigger
-from edge.values import Incoming, Item, Message
+from edge.values import Item, Message
 from edge.watch import CameraWatch
 from edge.wire import Origin, State, Topics, birth_message, health_message, state_message
 
@@ -50,7 +50,6 @@ STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
 FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
 RELOADABLE = ("trigger", "decision", "routes", "health")
 WAITING = "waiting for the first frame"
-MAX_COMMANDS = 100  # a flood of commands is cut here, not in memory
 
 
 class Daemon:
@@ -69,7 +68,7 @@ class Daemon:
             model=self._bundle.model_id,
             software=__version__,
         )
-        self._commands: queue.Queue[Incoming] = queue.Queue(MAX_COMMANDS)
+        self._desk = CommandDesk()
         self._notifier = Notifier()
         self._figures = WorkFigures()
         self._capture = Capture(spec=camera_spec(config))
@@ -140,7 +139,7 @@ class Daemon:
         excess = self._guard.excess()
         if excess:
             self._watch.restart(excess)
-        self._obey_commands()
+        self._desk.serve(self._obey, publish=self._link.publish)
         if self._reload.is_set():
             self._reload.clear()
             log.info("%s", self._reload_config()["detail"])
@@ -250,32 +249,11 @@ class Daemon:
             will=lost,
             subscriptions=(self._origin.topics.commands,),
             on_connect=self._greet,
-            on_message=self._take_command,
+            on_message=self._desk.take,
             on_ack=self._postman.acknowledge,
         )
 
-    def _take_command(self, incoming: Incoming) -> None:
-        try:
-            self._commands.put_nowait(incoming)
-        except queue.Full:
-            log.warning("command on %s dropped: %d wait already", incoming.topic, MAX_COMMANDS)
-
-    def _obey_commands(self) -> None:
-        for _ in range(MAX_COMMANDS):  # then a frame: commands may come faster than they are obeyed
-            try:
-                incoming = self._commands.get_nowait()
-            except queue.Empty:
-                return
-            command = read_command(incoming)
-            answer = self._obey(command)
-            log.info("command %s: %s", command.verb, answer["detail"])
-            message = answer_to(incoming, {"verb": command.verb, **answer})
-            if message:
-                self._link.publish(message)
-
-    def _obey(self, command: Command | Refusal) -> dict[str, Any]:
-        if isinstance(command, Refusal):
-            return {"ok": False, "detail": command.sentence}
+    def _obey(self, command: Command) -> dict[str, Any]:
         match command.verb:
             case "ping":
                 return {"ok": True, "detail": "pong"}

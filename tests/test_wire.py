@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from edge.commands import VERBS, Command, Refusal, answer_to, read_command
+from edge.commands import REMEMBERED, VERBS, Command, Gate, Refusal, answer_to, read_command
 from edge.decide import Routes, abstain
 from edge.health import WorkFigures, host_figures
 from edge.values import Decision, Incoming, Message
@@ -152,6 +152,31 @@ def test_bad_commands_are_refused_in_words(message: Incoming, part: str) -> None
     """Nothing that arrives is carried out half, and nothing raises."""
     refusal = read_command(message)
     assert isinstance(refusal, Refusal) and part in refusal.sentence
+
+
+def test_replayed_and_stale_commands_are_refused() -> None:
+    """An id is good once, a time for a minute; without them a command is taken as it is."""
+    gate = Gate()
+
+    def admit(**body: Any) -> str:
+        result = gate.admit(Command("trigger", body), now_ts=1000.0)
+        return result.sentence if isinstance(result, Refusal) else "taken"
+
+    assert admit(id="a", ts=990.0) == "taken"
+    assert "replayed" in admit(id="a", ts=990.0)
+    assert admit(id="b") == admit() == admit() == "taken"
+    assert "expired" in admit(id="c", ts=900.0) and "expired" in admit(ts="soon")
+    assert "expired" in admit(ts=True) and "expired" in admit(ts=float("nan"))
+    assert "1 to 64" in admit(id=7) and "1 to 64" in admit(id="x" * 65)
+
+
+def test_memory_of_past_commands_is_bounded() -> None:
+    """A flood of ids pushes the oldest out and nothing more."""
+    gate = Gate()
+    for number in range(5000):
+        gate.admit(Command("ping", {"id": str(number)}), now_ts=0.0)
+    assert len(gate._seen) == REMEMBERED
+    assert isinstance(gate.admit(Command("ping", {"id": "4999"}), now_ts=0.0), Refusal)
 
 
 def test_answer_goes_where_the_command_said() -> None:

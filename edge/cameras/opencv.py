@@ -186,7 +186,7 @@ class OpenCvCamera(BackEnd):
         return {
             "v4l2": f"unplug it and plug it in again, or choose another: {_devices()}",
             "usb": f"unplug it and plug it in again, or choose another: {_devices()}",
-            "gst": "try the pipeline with gst-launch-1.0, ending in fakesink",
+            "gst": "try it with gst-launch-1.0, ending in video/x-raw,format=BGR ! fakesink",
             "file": "it must be a video that FFmpeg decodes",
         }.get(self._kind, "check the address, the password and the network")
 
