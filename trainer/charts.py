@@ -9,8 +9,13 @@ from html import escape
 
 from trainer.intervals import Bin
 
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 12, 44  # px around the plot
+LEFT, RIGHT, TOP, BOTTOM = 58, 26, 12, 44  # px around the plot
 Points = Sequence[tuple[float, float]]
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share 0..1 as "91.8 %", never broken over two lines."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +26,14 @@ class Axis:
     low: float
     high: float
     ticks: tuple[float, ...]
-    percent: bool = False
+    shares: bool = False  # in percent
 
     def text(self, value: float) -> str:
         """How a tick reads."""
-        return f"{100 * value:g} %" if self.percent else f"{value:g}"
+        return f"{100 * value:g}\N{NO-BREAK SPACE}%" if self.shares else f"{value:g}"
 
 
-def axis_over(title: str, values: Iterable[float], *, percent: bool = False) -> Axis:
+def axis_over(title: str, values: Iterable[float], *, shares: bool = False) -> Axis:
     """An axis from round number to round number around all values; 0..1 where there is none."""
     finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
@@ -36,7 +41,7 @@ def axis_over(title: str, values: Iterable[float], *, percent: bool = False) -> 
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
     ticks = tuple(round(i * step, 10) for i in range(first, last + 1))
-    return Axis(title, ticks[0], ticks[-1], ticks, percent)
+    return Axis(title, ticks[0], ticks[-1], ticks, shares)
 
 
 def _round_step(rough: float) -> float:
@@ -121,16 +126,20 @@ def reliability_chart(before: Sequence[Bin], after: Sequence[Bin]) -> str:
         Axis("confidence", 0, 1, SHARE, True), Axis("share that is right", 0, 1, SHARE, True)
     )
     for b in after:
-        note = f"{b.n} pictures, confidence {b.confidence:.1%}, right {b.accuracy:.1%}"
+        note = f"{b.n} pictures, {_bin_text(b)}"
         plot.bar(b.low, b.high, b.accuracy, "s0 fill", note)
     plot.line([(0, 0), (1, 1)], "ideal")
     for b in after:
         middle = (b.low + b.high) / 2
         plot.line([(middle, b.wilson_95[0]), (middle, b.wilson_95[1])], "whisker")
     for b in before:
-        note = f"before: {b.n} pictures, confidence {b.confidence:.1%}, right {b.accuracy:.1%}"
+        note = f"before: {b.n} pictures, {_bin_text(b)}"
         plot.dot(b.confidence, b.accuracy, "s1 hollow", note)
     return plot.svg("Reliability diagram before and after temperature scaling")
+
+
+def _bin_text(b: Bin) -> str:
+    return f"confidence {percent(b.confidence)}, right {percent(b.accuracy)}"
 
 
 def count_chart(bins: Sequence[Bin], n: int) -> str:
@@ -147,23 +156,21 @@ def count_chart(bins: Sequence[Bin], n: int) -> str:
 def risk_chart(curve: Points, shipped: tuple[float, float] | None) -> str:
     """Risk over coverage; the decisions of the shipped thresholds as a dot."""
     tallest = max([risk for _, risk in curve] + ([shipped[1]] if shipped else []) + [0.02])
-    risk_axis = axis_over("risk: wrong among the sorted", [0.0, tallest], percent=True)
+    risk_axis = axis_over("risk: wrong among the sorted", [0.0, tallest], shares=True)
     plot = Plot(Axis("coverage: share that is sorted", 0, 1, SHARE, True), risk_axis)
     plot.line(curve, "s0 curve")
     if shipped:
-        words = f"shipped: {shipped[0]:.1%} sorted, {shipped[1]:.1%} wrong"
+        words = f"shipped: {percent(shipped[0])} sorted, {percent(shipped[1])} wrong"
         plot.dot(*shipped, "s1 solid", words, radius=6)
         plot.label(*shipped, words, dx=12, dy=22 if shipped[1] < risk_axis.high / 8 else -10)
     return plot.svg("Risk-coverage curve with the shipped thresholds")
 
 
-def epochs_chart(lines: Sequence[tuple[str, Points]], title: str, *, percent: bool) -> str:
+def epochs_chart(lines: Sequence[tuple[str, Points]], title: str, *, shares: bool) -> str:
     """Several curves over epochs; each comes with its CSS class."""
     values = [v for _, points in lines for _, v in points]
     last = max((x for _, points in lines for x, _ in points), default=1.0)
-    plot = Plot(
-        axis_over("epoch", [0.0, max(last, 1.0)]), axis_over(title, values, percent=percent)
-    )
+    plot = Plot(axis_over("epoch", [0.0, max(last, 1.0)]), axis_over(title, values, shares=shares))
     for css, points in lines:
         plot.line(points, css)
     return plot.svg(f"{title} over epochs")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from trainer import cli_data
+from trainer import cli_data, cli_report
 from trainer.progress import bar
 
 # Before torch is loaded: OpenMP threads that spin while they wait made every operation last a
@@ -25,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.registered_commands += cli_data.app.registered_commands
+app.registered_commands += cli_report.app.registered_commands
 TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "rich"})
 QUICK_PICTURES = 500
 

@@ -52,7 +52,7 @@ class Evidence:
         features = self._runtime.run(prepare(pixels, self._spec))[0]
         if features.ndim != 3 or features.shape[0] != self.weights.shape[1]:
             raise EvidenceError(f"evidence map: the last features have shape {features.shape}")
-        return np.einsum("nk,khw->nhw", self.weights, features).astype(np.float32)
+        return np.asarray(np.einsum("nk,khw->nhw", self.weights, features), np.float32)
 
 
 def ending(
@@ -160,7 +160,7 @@ def scaled(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """
     positive = np.maximum(maps, 0)
     peak = float(positive.max(initial=0.0))
-    return positive / peak if peak > 0 else positive
+    return np.asarray(positive / peak if peak > 0 else positive, np.float32)
 
 
 def overlay(pixels: Pixels, heat: Heat | None, width_px: int, max_aspect: float) -> Pixels:
@@ -182,7 +182,7 @@ def share_inside(heat: Heat, mask: npt.NDArray[np.uint8], pixels: Pixels, aspect
     `mask` (h, w) 0..255 covers the whole of `pixels`; the map covers what the network saw of it.
     """
     height, width = pixels.shape[:2]
-    whole = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    whole = np.asarray(cv2.resize(mask, (width, height)), np.uint8)
     seen = centre_crop(whole, aspect)
     item = cv2.resize(seen, heat.shape[::-1], interpolation=cv2.INTER_AREA) / 255
     positive = np.maximum(heat, 0)

@@ -16,6 +16,7 @@ from trainer import report_gallery as gallery
 from trainer import report_scores as scores
 from trainer import report_sections as sections
 from trainer.background import challenge
+from trainer.charts import percent
 from trainer.data import PhotoSet
 from trainer.progress import bar
 from trainer.report_html import page, paragraph
@@ -24,6 +25,7 @@ from trainer.report_runs import STATS_FIELDS, Judged, RunLog, TorchNet, read_run
 
 MOST_MISTAKES, MOST_HARMFUL = 60, 24
 PAGE = "report.html"
+LEAST_AGREEMENT = 0.97  # int8 and fp32 of one training agreed on 98.8 % or more
 Say = Callable[[str], object]
 
 
@@ -66,8 +68,9 @@ def gather(wish: Wish, say: Say) -> Material:
     harmful = scores.by_harm(scored, MOST_HARMFUL)
     pointing = measured = None
     if wish.masks is not None:
+        _, own = gallery.student_maps(scored, None)  # the shipped network's, and the faster one
         with bar("evidence on the item", len(wish.photos)) as tick:
-            pointing = gallery.pointing(scored, maps, wish.masks, tick) if maps else None
+            pointing = gallery.pointing(scored, own or maps, wish.masks, tick)
         with bar("backgrounds", len(wish.photos)) as tick:
             measured = challenge(wish.bundle, wish.photos, wish.masks, tick=tick)
     return Material(
@@ -104,12 +107,15 @@ def _judge_runs(
 
 def _judge(net: TorchNet, photos: PhotoSet) -> Judged:
     with bar(f"run {net.name}", len(photos)) as tick:
-        return Judged(net, net.all_probs(photos, tick))
+        return Judged(net, net.probs(photos, tick))
 
 
 def _agreement(student: Judged, scored: scores.Scored) -> str:
     same = float((student.probs.argmax(1) == scored.found).mean())
-    return f", which names the bundle's class on {same:.1%} of all pictures"
+    words = f", which names the bundle's class on {percent(same)} of all pictures"
+    if same < LEAST_AGREEMENT:
+        words += ": so few that the bundle is probably of another training"
+    return words
 
 
 def render(m: Material) -> str:

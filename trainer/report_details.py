@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from trainer import charts
+from trainer.charts import percent
 from trainer.report_gallery import Mistake
 from trainer.report_html import SERIES, cell, figure, paragraph, table
 from trainer.report_material import Material
@@ -47,7 +48,8 @@ def _mistake(m: Material, mistake: Mistake) -> str:
     tail = "would be sorted wrongly" if outcome == "sorted" else f"{outcome}: goes the safe way"
     return (
         f'<div class="mistake"><p><b>{escape(label)}</b> said to be <b>{escape(said)}</b> '
-        f'({confidence:.0%}), {tail}</p><div class="strip">{strip}</div></div>'
+        f'({percent(confidence)}), {tail} <small class="soft">'
+        f'{escape(m.scored.name(row))}</small></p><div class="strip">{strip}</div></div>'
     )
 
 
@@ -61,7 +63,7 @@ def harm_section(m: Material) -> str:
     total = float(m.scored.losses.sum())
     part = float(sum(m.scored.losses[row] for row, _ in m.harmful)) / total if total else 0.0
     words = (
-        f"These {len(rows)} of {len(m.scored.truth)} pictures are {part:.0%} of the loss. "
+        f"These {len(rows)} of {len(m.scored.truth)} pictures are {percent(part, 0)} of the loss. "
         f"{int(flags.sum())} of all are marked: another class is at least as likely as it is "
         "on its own pictures, which is how label errors look, and hard pictures too "
         "(confident learning, Northcutt et al. 2021)."
@@ -76,14 +78,14 @@ def _harm_row(m: Material, row: int, uri: str, suspected: bool) -> list[str]:
         f'<img src="{uri}" alt="">',
         escape(m.scored.name(row)),
         escape(labels[m.scored.truth[row]]),
-        f"{escape(labels[m.scored.found[row]])} {float(probs.max()):.0%}",
+        f"{escape(labels[m.scored.found[row]])} {percent(float(probs.max()))}",
         f"{100 * float(probs[m.scored.truth[row]]):.2g}",
         f"{m.scored.losses[row]:.2f}",
         '<span class="flag">look at the label</span>' if suspected else "",
     ]
     if m.teacher is not None:
         taught = m.teacher.probs[row]
-        line.insert(4, f"{escape(labels[int(taught.argmax())])} {float(taught.max()):.0%}")
+        line.insert(4, f"{escape(labels[int(taught.argmax())])} {percent(float(taught.max()))}")
     return line
 
 
@@ -94,7 +96,7 @@ def losses_section(m: Material) -> str:
         return paragraph("No training was named: --run FOLDER shows its curves.")
     shown = [(f"s{i % SERIES}", run) for i, run in enumerate(runs)]
     plots = []
-    for title, solid, dashed, percent in (
+    for title, solid, dashed, shares in (
         ("loss", "loss", "val_loss", False),
         ("validation accuracy", "val_accuracy", "val_swapped", True),
     ):
@@ -103,11 +105,11 @@ def losses_section(m: Material) -> str:
         lines = [(css, points) for css, points in lines if points]
         words = (
             "Solid: training, on mixed and disturbed views. Dashed: validation."
-            if not percent
+            if not shares
             else "Solid: as photographed. Dashed: on other surfaces."
         )
         legend = [(css, run.name) for css, run in shown]
-        plots.append(figure(charts.epochs_chart(lines, title, percent=percent), words, legend))
+        plots.append(figure(charts.epochs_chart(lines, title, shares=shares), words, legend))
     return f'<div class="charts">{"".join(plots)}</div>'
 
 
@@ -117,14 +119,14 @@ def runs_section(m: Material) -> str:
     n, f = len(m.scored.truth), m.figures
     shipped = cell(f.accuracy.value, f.accuracy.interval)
     name = f"{escape(m.scored.bundle.model_id)} <small>the bundle</small>"
-    rows.append([name, "", "", "", "", "", "", "", "", shipped])
+    rows.append([name, *[""] * 7, shipped])
     if m.teacher is not None:
         hits = m.teacher.hits(m.scored.truth)
         name = f"{escape(m.teacher.net.name)} <small>the teacher</small>"
-        rows.append([name, "", "", "", "", "", "", "", "", cell(hits / n, wilson(hits, n))])
+        rows.append([name, *[""] * 7, cell(hits / n, wilson(hits, n))])
     head = (
-        *("run", "recipe", "network", "px", "seed", "epochs", "best epoch"),
-        *("its validation", "on other surfaces", f"on these {n}"),
+        *("run", "recipe", "network", "px", "seed", "best epoch"),
+        *("its validation", "other surfaces", f"on these {n}"),
     )
     return table(head, rows, (0, 1, 2)) + paragraph(
         "In percent. Its validation: the best epoch's own figures, from training_losses.csv. The "
@@ -143,8 +145,9 @@ def _run_row(m: Material, run: RunLog) -> list[str]:
         hits = judged.hits(m.scored.truth)
         here = cell(hits / n, wilson(hits, n))
     own = [_percent(stats[key]) for key in ("best_val_accuracy", "best_val_swapped")]
-    keys = ("run", "recipe", "network", "size_px", "seed", "epochs", "best_epoch")
-    return [*(escape(stats[key]) for key in keys), *own, here]
+    words = [escape(stats[key]) for key in ("run", "recipe", "network", "size_px", "seed")]
+    best = f"{stats['best_epoch']} of {stats['epochs']}" if run.rows else "–"
+    return [*words, best, *own, here]
 
 
 def _percent(text: str) -> str:

@@ -73,7 +73,7 @@ def mistakes(
         pixels = read_picture(scored.photos.paths[row])
         aspect = scored.bundle.preprocessing.max_aspect
         plain = jpeg_uri(overlay(pixels, None, WIDTH_PX, aspect))
-        pictures = [Picture(plain, scored.name(row))]
+        pictures = [Picture(plain, "picture")]
         pair = [int(scored.found[row]), int(scored.truth[row])]
         if maps is not None:
             pictures += _mapped(pixels, maps, pair, scored, "student", aspect)
@@ -116,9 +116,11 @@ class Pointing:
 
 
 def pointing(
-    scored: Scored, maps: Maps, masks_dir: Path, tick: Callable[[], object] = lambda: None
+    scored: Scored, maps: Maps | None, masks_dir: Path, tick: Callable[[], object] = lambda: None
 ) -> Pointing | None:
-    """Of each picture's best class; None where no mask is good."""
+    """Of each picture's best class; None where there is no map or no good mask."""
+    if maps is None:
+        return None
     masks, good = load_masks(scored.photos, masks_dir)
     aspect = scored.bundle.preprocessing.max_aspect
     inside, cover, right = [], [], []

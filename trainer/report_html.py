@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from math import isnan
 
+from trainer.charts import percent
+
 # The browser itself refuses whatever is not in the file (Content Security Policy Level 3).
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
 SERIES = 6  # colours of Okabe and Ito, which the colour-blind can tell apart
@@ -31,7 +33,7 @@ section{border-top:1px solid var(--line);margin-top:28px;padding-top:18px}
 .tile span{color:var(--soft);font-size:13px;display:block}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
-th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:5px 9px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600}th:first-child,td:first-child,.left{text-align:left}
 td small,th small{color:var(--soft)}
 .matrix td,.matrix th{text-align:center;min-width:62px}.matrix th.left{text-align:right}
@@ -153,6 +155,6 @@ def _shade(n: int, share: float, right: bool, label: str, said: str) -> str:
     colour = "0,114,178" if right else "213,94,0"
     strength = 0.0 if n == 0 else min(0.85, 0.08 + (0.77 * share if right else 2.2 * share))
     ink = ";color:#fff" if strength > 0.55 else ""
-    tip = escape(f"{label} said to be {said}: {n}, {share:.1%} of the {label}")
+    tip = escape(f"{label} said to be {said}: {n}, {percent(share)} of the {label}")
     text = str(n) if n else "<small>·</small>"
     return f'<td style="background:rgba({colour},{strength:.2f}){ink}" title="{tip}">{text}</td>'

@@ -20,6 +20,7 @@ from edge.values import Pixels
 from trainer.data import PhotoSet
 from trainer.scoring import Labels, Probs
 
+BATCH = 16  # pictures a forward pass
 Row = dict[str, str]  # one line of training_losses.csv
 STATS_FIELDS = (
     "run",
@@ -148,14 +149,6 @@ class TorchNet:
         self.spec: Preprocessing = preprocessing_of(trained.recipe)
         self._order = [trained.classes.index(label) for label in labels]
 
-    def probs(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (n,) probabilities at temperature 1."""
-        import torch
-
-        with torch.no_grad():
-            logits = self._net(torch.from_numpy(prepare(pixels, self.spec)))[0].numpy()
-        return softmax(logits[self._order])
-
     def maps(self, pixels: Pixels, labels: list[int]) -> npt.NDArray[np.float32]:
         """Grad-CAM (len(labels), h, w) of classes named by the bundle's indices."""
         from trainer.gradcam import grad_cam
@@ -163,13 +156,20 @@ class TorchNet:
         own = [self._order[label] for label in labels]
         return grad_cam(self._net, prepare(pixels, self.spec), own)
 
-    def all_probs(self, photos: PhotoSet, tick: Callable[[], object]) -> Probs:
-        """(n, classes) of every picture, one view each."""
+    def probs(self, photos: PhotoSet, tick: Callable[[], object]) -> Probs:
+        """(n, classes) probabilities at temperature 1 of every picture, one view each."""
+        import torch
+
         rows = []
-        for path in photos.paths:
-            rows.append(self.probs(read_picture(path)))
-            tick()
-        return np.stack(rows)
+        for start in range(0, len(photos), BATCH):
+            paths = photos.paths[start : start + BATCH]
+            views = np.concatenate([prepare(read_picture(path), self.spec) for path in paths])
+            with torch.inference_mode():
+                logits = self._net(torch.from_numpy(views)).numpy()
+            rows.append(softmax(logits[:, self._order]))
+            for _ in paths:
+                tick()
+        return np.concatenate(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer import charts
 from trainer.background import KINDS
+from trainer.charts import percent
 from trainer.intervals import mean_risk, reliability, risk_coverage
 from trainer.report_html import cell, figure, matrix, paragraph, span, table, tile
 from trainer.report_material import Material
@@ -23,24 +24,24 @@ def headline(m: Material) -> str:
     size = bundle.card.get("parameters")
     tiles = (
         (
-            f"{f.accuracy.value:.1%}",
+            percent(f.accuracy.value),
             f"accuracy, {f.accuracy.hits} of {f.accuracy.n}",
             f"95 % interval {span(f.accuracy.interval)} (Wilson)",
         ),
         (
-            f"{100 * f.summary.macro_f1:.1f} %",
+            percent(f.summary.macro_f1),
             "macro F1",
             f"95 % interval {span(f.f1.macro)} (bootstrap)",
         ),
         (
-            f"{100 * f.ece_after:.1f} %",
+            percent(f.ece_after),
             "expected calibration error",
-            f"{100 * f.ece_before:.1f} % before temperature",
+            f"{percent(f.ece_before)} before temperature",
         ),
         (
-            f"{f.coverage.value:.1%}",
+            percent(f.coverage.value),
             "sorted with the shipped thresholds",
-            f"{100 * wrong.value:.1f} % of these wrong ({span(wrong.interval)})" if wrong.n else "",
+            f"{percent(wrong.value)} of these wrong ({span(wrong.interval)})" if wrong.n else "",
         ),
         (
             f"{len(bundle.onnx) / 1e6:.3f} MB",
@@ -100,8 +101,8 @@ def reliability_section(m: Material) -> str:
     after = reliability(m.scored.probs, m.scored.truth)
     f = m.figures
     caption = (
-        f"Expected calibration error {100 * f.ece_before:.1f} % before temperature, "
-        f"{100 * f.ece_after:.1f} % after (T = {m.scored.bundle.temperature:g}; "
+        f"Expected calibration error {percent(f.ece_before)} before temperature, "
+        f"{percent(f.ece_after)} after (T = {m.scored.bundle.temperature:g}; "
         "Guo et al. 2017). Upright lines: 95 % interval of each bin."
     )
     legend = (("s0", "after temperature"), ("s1", "before (dots)"))
@@ -121,8 +122,9 @@ def risk_section(m: Material) -> str:
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
     caption = (
         f"The curve demands one confidence of all classes; the dot uses the bundle's thresholds "
-        f"per class and its margin. Area under the curve {100 * mean_risk(coverage, risk):.2f} % "
-        f"(Geifman and El-Yaniv 2017). One view each: {told}."
+        f"per class and its margin. Area under the curve "
+        f"{percent(mean_risk(coverage, risk), 2)} (Geifman and El-Yaniv 2017). "
+        f"One view each: {told}."
     )
     legend = (("s0", "one threshold for all classes"), ("s1", "shipped thresholds"))
     return figure(chart, caption, legend)
@@ -141,8 +143,8 @@ def background_section(m: Material) -> str:
     for kind in ("original", *KINDS):
         row = [escape(kind), _card_cell(card.get(kind))]
         if m.challenge is not None:
-            n, percent = int(m.challenge["n"]), m.challenge[kind]
-            hits = round(percent * n / 100)
+            n, found = int(m.challenge["n"]), m.challenge[kind]
+            hits = round(found * n / 100)
             row.append(cell(hits / n, wilson(hits, n)))
         rows.append(row)
     head = ["surface", "the card says", "measured here"][: 2 + (m.challenge is not None)]
