@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# onnxruntime 1.31 looks up a host of its maker's some seconds after it is loaded, and its own
+# disable_telemetry_events() comes too late; this must stand before the import (seen with strace).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from edge.bundle import Bundle, load_bundle
 from edge.classifier import Classifier
 from edge.errors import MissingExtraError, PictureError, SmartbinError

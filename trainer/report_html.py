@@ -49,7 +49,7 @@ font-size:13px;color:var(--soft)}
 .legend i{display:inline-block;width:18px;height:0;border-top:3px solid;margin-right:6px;
 vertical-align:middle}.legend i.dashed{border-top-style:dashed}
 .dash{stroke-dasharray:6 4}
-.mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(var(--wide,420px),1fr));gap:14px}
+.mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--wide,420px)),1fr));gap:14px}
 .mistake{background:var(--card);border-radius:8px;padding:10px}
 .mistake p{margin:0 0 8px;font-size:14px}.strip{display:flex;gap:6px}
 .strip figure{flex:1 1 0;min-width:0}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -70,6 +73,22 @@ def test_without_gradio_one_sentence_names_the_command(monkeypatch: pytest.Monke
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match="pip install 'gradio"):
         page.gradio()
+
+
+def test_onnxruntime_is_told_to_be_quiet_before_it_is_loaded() -> None:
+    """In a process of its own: the switch is set when the first import of onnxruntime begins."""
+    code = (
+        "import builtins, os; usual = builtins.__import__; seen = []\n"
+        "def spy(name, *rest, **options):\n"
+        "    if name == 'onnxruntime': seen.append(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "    return usual(name, *rest, **options)\n"
+        "builtins.__import__ = spy; import trainer.cli, trainer.page; print(seen[0])"
+    )
+    bare = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=bare, timeout=60
+    )
+    assert done.stdout.strip() == "1", done.stderr
 
 
 def test_a_strange_port_is_refused(write_bundle: Callable[..., Path]) -> None:
