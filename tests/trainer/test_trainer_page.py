@@ -18,7 +18,7 @@ import pytest
 
 from edge.bundle import load_bundle
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from tests.harness import free_port
+from tests.harness import ROOT, free_port
 from trainer import page
 
 with_gradio = pytest.mark.skipif(
