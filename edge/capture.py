@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import IO, Self
 
@@ -57,6 +57,7 @@ class Capture:
         self._child: _Child | None = None
         self._fault: str | None = None
         self._last_seq = 0
+        self._last_source = ""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.ended = False  # a source played once is over and all its frames were taken
         self.dropped = 0  # frames that next() never returned
@@ -76,7 +77,7 @@ class Capture:
         self._check_open()
         self.ended, self._fault, self.live = False, None, None
         self._child = _Child(
-            spec=self._spec,
+            spec=replace(self._spec, after=self._last_source, taken=self._last_seq),
             max_bytes=self._max_bytes,
             opener=self._opener,
             first_seq=self._last_seq + 1,
@@ -145,7 +146,7 @@ class Capture:
         pixels = child.slots.copy(letter)
         child.give_back(letter.slot)
         self.dropped += letter.seq - self._last_seq - 1
-        self._last_seq = letter.seq
+        self._last_seq, self._last_source = letter.seq, letter.source
         self.stamped = letter.stamped
         return Frame(pixels, letter.captured_s, letter.seq, letter.source)
 
@@ -206,13 +207,19 @@ class _Child:
         try:
             # Not multiprocessing: its spawn loads the parent's main module again and starts a
             # tracker process beside the child. stdout belongs to the command line's --json.
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, json.dumps(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=2,
-                pass_fds=(memory_fd, self.letters_r, letters_w, talk_w),
-                bufsize=0,
-            )
+            # The child inherits the blocked signals, and ignores them before it unblocks them:
+            # a Ctrl-C or SIGTERM to the whole group must not kill it while it starts.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", BOOT, json.dumps(sys.path)],
+                    stdin=subprocess.PIPE,
+                    stdout=2,
+                    pass_fds=(memory_fd, self.letters_r, letters_w, talk_w),
+                    bufsize=0,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         except OSError as error:
             self._release()
             raise CameraError(

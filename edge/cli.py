@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -28,15 +29,38 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 
 
 def main() -> None:
-    """Entry point: a SmartbinError is a sentence on standard error, never a traceback."""
+    """Entry point: a fault is a sentence on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the locale cannot print
     try:
         app()
+        sys.stdout.flush()
+    except SystemExit:
+        _flush_or_leave()
+        raise
     except SmartbinError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        _leave(error)
+
+
+def _flush_or_leave() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _leave(error)
+
+
+def _leave(error: OSError) -> NoReturn:
+    """End where our output cannot be written: its reader has gone (`| head`), or its disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        print(f"smartbin: {error.strerror}: {error.filename or 'the output'}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,6 +103,7 @@ def demo(
     from edge.demo import run_demo
 
     _log_to_stderr("warning")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, cleanly
     shown = []
     try:
         for row in run_demo(once=once):
@@ -129,13 +154,10 @@ def _as_text(row: dict[str, object]) -> str:
 @app.command("check-config")
 def check_config(config: ConfigPath = Path("config.toml")) -> None:
     """Tell all faults of a configuration at once, its model and routes included."""
-    from edge.config import check_routes, load_config
-    from edge.parts import broker_of, load_model
+    from edge.config import load_config
+    from edge.parts import check_all
 
-    checked = load_config(config)
-    broker_of(checked)  # reads certificates and the password file
-    bundle = load_model(checked)
-    check_routes(checked, bundle.labels)
+    bundle = check_all(load_config(config))
     print(f"{config}: good; model {bundle.model_id}, classes {', '.join(bundle.labels)}")
 
 

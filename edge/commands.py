@@ -89,6 +89,9 @@ def answer_to(incoming: Incoming, answer: dict[str, Any]) -> Message | None:
     """The answer, where the command named a topic that can be published to."""
     topic = incoming.response_topic
     publishable = 0 < len(topic) <= MAX_RESPONSE_TOPIC and not set(topic) & set("+#\0")
-    if not publishable:
+    root = incoming.topic.partition("/cmd/")[0]
+    # Below our own topics only answer/: an answer must not pass for a state or another command.
+    forged = topic.startswith(f"{root}/") and not topic.startswith(f"{root}/answer/")
+    if not publishable or forged:
         return None
     return answer_message(topic, incoming.correlation, answer)

@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.cameras import check_source
+from edge.cameras import check_source, shown
 from edge.errors import ConfigError
-from edge.options import Reader, default_of, line_numbers, name_fault, option, rule_of
+from edge.options import (
+    Reader,
+    default_of,
+    host_fault,
+    line_numbers,
+    name_fault,
+    option,
+    rule_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class CameraOptions:
         "picam:0",
         "picam:N, v4l2:/dev/videoN, usb:N, rtsp://..., gst:PIPELINE, file:VIDEO or folder:PATH.",
         check=check_source,
+        show=shown,
     )
     width_px: int = option(640, "Width asked of the camera.", low=64, high=8192, unit="px")
     height_px: int = option(480, "Height asked of the camera.", low=48, high=8192, unit="px")
@@ -121,7 +130,7 @@ class MqttOptions:
     """The broker. The password comes from password_file, a systemd credential, or
     SMARTBIN_MQTT_PASSWORD; never from this file."""
 
-    host: str = option("127.0.0.1", "Name or address of the broker.")
+    host: str = option("127.0.0.1", "Name or address of the broker.", check=host_fault)
     port: int = option(1883, "1883 plain, 8883 with TLS.", low=1, high=65535)
     version: str = option(
         "auto", "auto: 5, and 3.1.1 where the broker has no 5.", choices=("auto", "5", "3.1.1")
@@ -234,7 +243,9 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read a configuration; raises ConfigError with every fault of the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise ConfigError([f"{path}: not a file; name a configuration"])
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(
             [f"{path}: cannot be read ({error.strerror}); copy config.toml of the project there"]
@@ -286,6 +297,12 @@ def check_routes(config: Config, labels: tuple[str, ...]) -> None:
             )
     if reader.faults:
         raise ConfigError(reader.faults)
+
+
+def where(config: Config, dotted: str) -> str:
+    """File, line and key of an option, for faults that are found later."""
+    line = _lines_of(config.file).get(dotted)
+    return f"{config.file}:{line} {dotted}" if line else f"{config.file} {dotted}"
 
 
 def _lines_of(file: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ only hand over. The camera is a process of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import threading
@@ -28,6 +29,7 @@ from edge.notify import Notifier
 from edge.parts import (
     broker_of,
     camera_spec,
+    hold_outbox,
     load_model,
     outbox_of,
     routes_of,
@@ -60,6 +62,7 @@ class Daemon:
         self._stop = stop or threading.Event()
         self._reload = threading.Event()
         self._started_s = time.monotonic()
+        self._lock = hold_outbox(config)
         self._bundle = load_model(config)
         self._classifier = Classifier(self._bundle, threads=config.model.threads)
         self._origin = Origin(
@@ -168,6 +171,8 @@ class Daemon:
         self._flush()
         self._link.stop(self._state_message("stopped", why), timeout_s=FAREWELL_S)
         self._outbox.close()
+        if self._lock:
+            self._lock.close()
 
     def _flush(self) -> None:
         """Let the last events leave, in bounds; the rest waits on the disk."""
@@ -299,8 +304,10 @@ class Daemon:
                 for name in SECTIONS
                 if name not in RELOADABLE and getattr(config, name) != getattr(self._config, name)
             ]
-            self._adopt(config)
+            running = {name: getattr(self._config, name) for name in fixed}
+            self._adopt(dataclasses.replace(config, **running))
         except ConfigError as error:
+            log.warning("the old configuration is kept: %s", error)
             return {"ok": False, "detail": f"the old configuration is kept: {error}"}
         rest = f"; a restart is needed for {', '.join(fixed)}" if fixed else ""
         return {"ok": True, "detail": f"configuration read again{rest}"}

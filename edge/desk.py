@@ -22,13 +22,16 @@ class CommandDesk:
     def __init__(self) -> None:
         self._waiting: queue.Queue[Incoming] = queue.Queue(MAX_COMMANDS)
         self._gate = Gate()
+        self._dropped = 0  # since the desk was last empty; a count may miss one between threads
 
     def take(self, incoming: Incoming) -> None:
         """Keep a command for the loop, or drop it where too many wait."""
         try:
             self._waiting.put_nowait(incoming)
         except queue.Full:
-            log.warning("command on %s dropped: %d wait already", incoming.topic, MAX_COMMANDS)
+            if not self._dropped:
+                log.warning("command on %s dropped: %d wait already", incoming.topic, MAX_COMMANDS)
+            self._dropped += 1
 
     def serve(
         self,
@@ -41,6 +44,9 @@ class CommandDesk:
             try:
                 incoming = self._waiting.get_nowait()
             except queue.Empty:
+                if self._dropped:
+                    log.warning("%d commands were dropped", self._dropped)
+                self._dropped = 0
                 return
             command = read_command(incoming)
             if isinstance(command, Command):

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from edge.bundle import Bundle
+from edge.cameras import shown
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.config import Config, check_routes
@@ -67,7 +68,7 @@ def _python(_config: Config) -> Finding:
 
 def _libcamera(config: Config) -> Finding:
     if not config.camera.source.startswith("picam:"):
-        return Finding("libcamera", "good", f"not needed for {config.camera.source}")
+        return Finding("libcamera", "good", f"not needed for {shown(config.camera.source)}")
     missing = [m for m in ("libcamera", "picamera2") if importlib.util.find_spec(m) is None]
     if not missing:
         return Finding("libcamera", "good", "libcamera and picamera2 are visible")
@@ -98,11 +99,11 @@ def _camera(config: Config) -> Finding:
         frame = capture.next(CAMERA_WAIT_S)
     took_s = time.monotonic() - started_s
     if frame is None:
-        detail = f"{config.camera.source}: no frame within {CAMERA_WAIT_S:g} s"
+        detail = f"{shown(config.camera.source)}: no frame within {CAMERA_WAIT_S:g} s"
         return Finding("camera", "fault", detail, "check cable and source; docs/cameras.md")
     height, width = frame.pixels.shape[:2]
     level = float(frame.pixels.mean())
-    detail = f"{config.camera.source}: {width}x{height}, first frame after {took_s:.1f} s"
+    detail = f"{shown(config.camera.source)}: {width}x{height}, first frame after {took_s:.1f} s"
     if level < 8:
         return Finding("camera", "warning", f"{detail}, nearly black", "light the tray")
     return Finding("camera", "good", detail)

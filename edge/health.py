@@ -12,6 +12,7 @@ import numpy as np
 
 from edge.values import Decision
 
+LEAST_UPTIME_S = 600.0  # before, a day's writing is extrapolated from the start alone
 RECENT = 500  # decisions that the percentiles look back on
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 256  # struct timex is 208 bytes; the kernel writes no further
@@ -114,7 +115,8 @@ def _rounded(value: Any) -> float | None:
 def host_figures(*, uptime_s: float) -> dict[str, Any]:
     """JSON-ready figures of the host and this process."""
     written = written_bytes()
-    per_day = None if written is None else round(written * 86400 / max(uptime_s, 1.0))
+    known = written is not None and uptime_s >= LEAST_UPTIME_S
+    per_day = round(written * 86400 / uptime_s) if written is not None and known else None
     return {
         "uptime_s": round(uptime_s, 1),
         "temperature_c": temperature_c(),

@@ -11,6 +11,7 @@ import logging
 import random
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import ConfigError
 from edge.values import Incoming, Message
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_MIN_S = 0.5
+SHORT_S, RIVAL_AT = 10.0, 3  # so many connections in a row that did not last so long
 MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
 MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
 # CONNACK reason codes (MQTT 5, 3.2.2.2)
@@ -108,6 +111,8 @@ class Link:
         self._retry_now = False  # the refusal is cured by the other protocol version
         self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
         self._last_trouble = ""
+        self._since_s = 0.0  # when the broker let us in
+        self._short_lives = 0  # connections lost soon, in a row
         self.connection = 0  # counts connections; a mid is unique within one
 
     @property
@@ -188,7 +193,8 @@ class Link:
         self.connection += 1
         accepted = False
         try:
-            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+            broker, limits = self._broker, self._limits()
+            client.connect(broker.host, broker.port, broker.keepalive_s, properties=limits)
             client.loop_start()
             accepted = self._wait_for_end()
         except (OSError, ValueError) as error:
@@ -244,13 +250,21 @@ class Link:
             self._refused(code)
             return
         for topic in self._subscriptions:
-            client.subscribe(topic, qos=1)
+            self._subscribe(client, topic)
         self._last_trouble = ""
+        self._since_s = time.monotonic()
         self._accepted.set()
         self._answered.set()
         version = "5" if self._protocol == paho.MQTTv5 else "3.1.1"
         log.info("mqtt: connected to %s, version %s", self._broker.address, version)
         self._on_connect()
+
+    def _subscribe(self, client: paho.Client, topic: str) -> None:
+        if self._protocol == paho.MQTTv5:
+            # Else the broker hides the flag of a retained command that comes while we listen.
+            client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            client.subscribe(topic, qos=1)
 
     def _refused(self, code: ReasonCode) -> None:
         if self._broker.version == "auto" and code.value == UNSUPPORTED_VERSION:
@@ -267,11 +281,19 @@ class Link:
         if client is not self._client:
             return  # an old connection's last word
         if self.connected and not self._stop.is_set():
-            self._report(f"lost {self._broker.address}: {code}")
+            self._report(f"lost {self._broker.address}: {code}{self._rival()}")
         elif not self._answered.is_set():
             hint = "; does it ask for mqtt.cert_file?" if self._broker.tls else ""
             self._report(f"{self._broker.address} hangs up before an answer{hint}")
         self._end_connection()
+
+    def _rival(self) -> str:
+        """Two clients of one name throw each other out, again and again."""
+        lasted_s = time.monotonic() - self._since_s
+        self._short_lives = self._short_lives + 1 if lasted_s < SHORT_S else 0
+        if self._short_lives < RIVAL_AT:
+            return ""
+        return f"; is another client called {self._client_id}, another bin of this name?"
 
     def _end_connection(self) -> None:
         self._accepted.clear()
@@ -298,6 +320,14 @@ class Link:
         if trouble != self._last_trouble:  # once, not at every attempt
             log.warning("mqtt: %s; running on, events wait in the outbox", trouble)
         self._last_trouble = trouble
+
+    def _limits(self) -> Properties | None:
+        """What we ask the broker not to send; one that keeps to MQTT 5 does not."""
+        if self._protocol != paho.MQTTv5:
+            return None
+        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limits.MaximumPacketSize = MAX_PACKET_BYTES
+        return limits
 
     def _properties(self, message: Message) -> Properties | None:
         if self._protocol != paho.MQTTv5:

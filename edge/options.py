@@ -25,6 +25,7 @@ class Rule:
     choices: tuple[str, ...] = ()
     unit: str = ""
     check: Check | None = None
+    show: Callable[[str], str] = str  # how a value may be printed
 
     def allowed(self, kind: type) -> str:
         """The range in words, as config.toml's comments and every fault print it."""
@@ -72,6 +73,12 @@ def name_fault(text: str) -> str | None:
     if re.fullmatch(NAME_PATTERN, text):
         return None
     return "must be 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit"
+
+
+def host_fault(text: str) -> str | None:
+    """Refuse what cannot be a host name or an address."""
+    good = bool(text) and not set(text) & set(" /\t@")
+    return None if good else "must be a host name or an address"
 
 
 class Reader:
@@ -131,11 +138,11 @@ class Reader:
         if not _is_a(value, kind):
             return f"{shown}{_KINDS.get(kind, '')}"
         if rule.choices and value not in rule.choices:
-            return shown + _nearest(str(value), list(rule.choices))
+            return shown + _nearest(str(value), list(rule.choices), else_list=False)
         if rule.low is not None and rule.high is not None and not rule.low <= value <= rule.high:
             return shown
         problem = rule.check(value) if rule.check else None
-        return f"= {value!r}: {problem}" if problem else None
+        return f"= {rule.show(value)!r}: {problem}" if problem else None
 
     def _table_refusal(self, value: Any, dotted: str, rule: Rule) -> str | None:
         if not isinstance(value, dict):
@@ -164,11 +171,11 @@ def _converted(field: dataclasses.Field[Any], value: Any) -> Any:
     return value
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def _nearest(word: str, known: list[str], *, else_list: bool = True) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; known are {', '.join(sorted(known))}"
+    return f"; known are {', '.join(sorted(known))}" if else_list else ""
 
 
 def line_numbers(text: str) -> dict[str, int]:

@@ -43,6 +43,7 @@ class Key:
 
     in_memory: bool
     row: int
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Outbox:
         self._wall = wall
         self._memory = Store(None)
         self._disk: Store | None = None
+        self._acked_bytes = 0
         self._acked: list[int] = []  # rows on disk, still to be deleted
         self._retry_s = self._delete_s = self._age_s = clock()
         self._wall_ahead_s = wall() - clock()
@@ -91,7 +93,8 @@ class Outbox:
     @property
     def bytes(self) -> int:
         """Bytes of the events that wait."""
-        return (self._disk.bytes if self._disk else 0) + self._memory.bytes
+        on_disk = self._disk.bytes - self._acked_bytes if self._disk else 0
+        return on_disk + self._memory.bytes
 
     @property
     def in_memory(self) -> int:
@@ -120,7 +123,7 @@ class Outbox:
             rows += [(False, row) for row in self._disk.first(skip, limit)]
         rows.sort(key=lambda pair: (not pair[1].urgent, pair[0], pair[1].id))
         return [
-            Stored(Key(in_memory, row.id), Message(row.topic, row.payload, qos=1))
+            Stored(Key(in_memory, row.id, row.bytes), Message(row.topic, row.payload, qos=1))
             for in_memory, row in rows[:limit]
         ]
 
@@ -130,6 +133,7 @@ class Outbox:
             self._memory.delete([key.row])
         else:
             self._acked.append(key.row)
+            self._acked_bytes += key.bytes
 
     def maintain(self) -> None:
         """Now and then: delete what was acknowledged, drop what is too old, retry the disk."""
@@ -196,6 +200,7 @@ class Outbox:
         try:
             self._disk.delete(self._acked)
             self._acked.clear()
+            self._acked_bytes = 0
         except OutboxError as error:  # sent again after a restart: at least once still holds
             self._disk_failed(str(error))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 from edge.bundle import Bundle, load_bundle
 from edge.cameras import CameraSpec
-from edge.config import Config
+from edge.config import Config, check_routes, where
 from edge.decide import Routes, Rules
-from edge.errors import ConfigError
+from edge.errors import BundleError, ConfigError, OutboxError
 from edge.mqtt import Broker, tls_context
 from edge.outbox import Outbox, default_path
 from edge.shipped import default_model
@@ -20,8 +22,13 @@ PASSWORD_CREDENTIAL = "mqtt-password"
 
 
 def load_model(config: Config) -> Bundle:
-    """The bundle that a configuration names, or the shipped student."""
-    return load_bundle(Path(config.model.path) if config.model.path else default_model())
+    """The bundle that a configuration names, or the shipped student; raises BundleError."""
+    if not config.model.path:
+        return load_bundle(default_model())
+    try:
+        return load_bundle(Path(config.model.path))
+    except BundleError as error:
+        raise BundleError(f"{where(config, 'model.path')}: {error}") from error
 
 
 def broker_of(config: Config) -> Broker:
@@ -48,6 +55,10 @@ def _password(password_file: str) -> str:
     if path is None or (not password_file and not path.exists()):
         return os.environ.get(PASSWORD_VARIABLE, "")
     try:
+        if password_file and path.stat().st_mode & 0o077:
+            raise ConfigError(
+                [f"mqtt.password_file: {path}: others can read it; run: chmod 600 {path}"]
+            )
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise ConfigError(
@@ -102,6 +113,28 @@ def outbox_path(config: Config) -> Path:
     return Path(config.outbox.path) if config.outbox.path else default_path()
 
 
+def hold_outbox(config: Config) -> IO[bytes] | None:
+    """Keep others off the outbox as long as the file returned is open; raises OutboxError.
+
+    None where no lock can be made: a disk that cannot be written stops no bin.
+    """
+    path = outbox_path(config).with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("ab")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise OutboxError(
+            f"{outbox_path(config)}: another smartbin uses this outbox; "
+            "end it, or give this one its own outbox.path"
+        ) from error
+    return lock
+
+
 def outbox_of(config: Config) -> Outbox:
     """The outbox, opened."""
     return Outbox(
@@ -109,3 +142,26 @@ def outbox_of(config: Config) -> Outbox:
         max_bytes=round(config.outbox.max_mb * 1e6),
         max_days=config.outbox.max_days,
     )
+
+
+def check_all(config: Config) -> Bundle:
+    """Look at what a configuration points to; raises ConfigError with every fault, else the bundle.
+
+    Certificates, the password file, the bundle, and routes for classes that it does not know.
+    """
+    faults: list[str] = []
+    bundle = None
+    try:
+        broker_of(config)
+    except ConfigError as error:
+        faults += error.faults
+    try:
+        bundle = load_model(config)
+        check_routes(config, bundle.labels)
+    except ConfigError as error:
+        faults += error.faults
+    except BundleError as error:
+        faults.append(str(error))
+    if faults or bundle is None:
+        raise ConfigError(faults)
+    return bundle

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from pathlib import Path
 from typing import cast
 
-# 100 megapixels: more than any camera of a bin gives, and 300 MB decoded, which a Pi survives.
-MAX_PICTURE_PX = 100_000_000
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_PX))
+import cv2
+import numpy as np
 
-import cv2  # noqa: E402  (reads the limit above once, at its first decode)
-import numpy as np  # noqa: E402
-
-from edge.errors import PictureError  # noqa: E402
-from edge.values import Pixels  # noqa: E402
+from edge import MAX_PICTURE_PX
+from edge.errors import PictureError
+from edge.values import Pixels
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAX_PICTURE_BYTES = 64_000_000
@@ -30,7 +27,10 @@ def read_picture(path: Path) -> Pixels:
     picture.
     """
     try:
-        if path.stat().st_size > MAX_PICTURE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError(f"{path}: not a file; name a picture")
+        if status.st_size > MAX_PICTURE_BYTES:
             raise PictureError(
                 f"{path}: over {MAX_PICTURE_BYTES // 1_000_000} MB; scale the picture down"
             )

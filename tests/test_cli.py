@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,3 +114,82 @@ def test_shipped_config_is_good() -> None:
     """The file that users copy passes its own check."""
     result = smartbin("check-config", "--config", ROOT / "config.toml")
     assert result.returncode == 0, result.stderr
+
+
+def test_nothing_is_reported_to_anyone(tmp_path: Path, colour_folder: Path) -> None:
+    """onnxruntime's usage reports are off: no file of theirs appears in an empty home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import time; from pathlib import Path; from edge.classify import PictureClassifier;"
+        f"PictureClassifier(None).classify(Path({str(colour_folder / 'a-red.png')!r}));"
+        "import os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'; time.sleep(1)"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
+    subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "HOME": str(home)}, cwd=ROOT, check=True
+    )
+    assert list(home.rglob("*")) == []
+
+
+def test_picture_over_the_limit_is_refused_unseen(tmp_path: Path) -> None:
+    """20,000 x 20,000 pixels of a few bytes are not decoded, whatever was imported first."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(b"\0" * 2501 * 20_000, 9))
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b""))
+    result = smartbin("classify", bomb)
+    assert result.returncode == 1 and "100 megapixels" in result.stderr
+
+
+def test_pipes_and_devices_are_no_pictures(tmp_path: Path) -> None:
+    """A FIFO would wait for ever and /dev/zero never end."""
+    os.mkfifo(tmp_path / "fifo.png")
+    for path in (tmp_path / "fifo.png", Path("/dev/zero"), tmp_path):
+        result = smartbin("classify", path)
+        assert result.returncode == 1 and "not a file" in result.stderr
+    result = smartbin("check-config", "--config", "/dev/zero")
+    assert result.returncode == 2 and "not a file" in result.stderr
+
+
+def test_passwords_of_cameras_are_masked_in_faults(write_config: Write) -> None:
+    """However the address is misspelt."""
+    for source in ("rtps://u:s3cret@h", "rtsp:/u:s3cret@h", "htp://h/x?password=s3cret&a=1"):
+        result = smartbin("check-config", "--config", write_config(1, source=source))
+        assert result.returncode == 2 and "s3cret" not in result.stderr
+        assert "camera.source = " in result.stderr
+
+
+def test_password_file_that_others_can_read_is_refused(write_config: Write, tmp_path: Path) -> None:
+    """As ssh refuses a key; the remedy is a command."""
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    path = write_config(1)
+    login = f"[mqtt]\nusername = 'u'\npassword_file = '{secret}'\n"
+    path.write_text(path.read_text().replace("[mqtt]\n", login))
+    result = smartbin("check-config", "--config", path)
+    assert result.returncode == 2 and f"chmod 600 {secret}" in result.stderr
+    secret.chmod(0o600)
+    assert smartbin("check-config", "--config", path).returncode == 0
+
+
+def test_full_disk_behind_the_output_is_a_sentence(colour_folder: Path) -> None:
+    """No traceback where the answer cannot be written."""
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "edge.cli", "classify", str(colour_folder / "a-red.png")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    assert result.returncode == 1
+    assert "No space left" in result.stderr and "Traceback" not in result.stderr

@@ -62,8 +62,13 @@ def open_camera(spec: CameraSpec, *, clock: Clock = time.monotonic) -> Camera:
 
 
 def shown(source: str) -> str:
-    """Return the source as it may be logged: without the password of an address."""
-    return re.sub(r"(\w+://[^/@\s:]*):[^@/\s]*@", r"\1:***@", source)
+    """Return the source as it may be logged: without the passwords of an address.
+
+    Masks too much rather than too little: an address may be misspelt, and a password may hold
+    anything but a slash, another @ included.
+    """
+    without_login = re.sub(r"(\w+:/{1,2}[^/@\s:]*):[^/\s]*@", r"\1:***@", source)
+    return re.sub(r"(?i)((?:password|passwd|pwd|token|key)=)[^&\s]*", r"\1***", without_login)
 
 
 def _check(spec: CameraSpec) -> None:

@@ -24,6 +24,9 @@ class CameraSpec:
     fps: float  # 0: a live camera's own rate, pictures as fast as they are taken
     repeat: bool = False  # a folder or video file plays for ever
     rotate_deg: int = 0  # clockwise: 0, 90, 180 or 270
+    # Where a folder or file that is not live goes on after a restart: behind what was taken.
+    after: str = ""  # name of the last picture of a folder
+    taken: int = 0  # frames of a file
 
 
 class Camera(Protocol):

@@ -25,6 +25,8 @@ from edge.cameras.base import Camera, CameraSpec
 from edge.cameras.mailbox import SharedSlots, Writer
 from edge.errors import CameraError, SmartbinError
 
+log = logging.getLogger(__name__)
+
 PROCESS_NAME = "smartbin-camera"  # 15 characters, all that the kernel keeps
 CLOSE_GRACE_S = 1.2  # to hand the device back; then the process ends as it is
 ORDERS_FD = 0  # standard input
@@ -55,6 +57,7 @@ def main() -> None:
     # group, and the parent may want another frame to finish its item.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(PROCESS_NAME)
     order = json.loads(_read_line(ORDERS_FD))
@@ -99,9 +102,12 @@ def _play(camera: Camera, writer: Writer, talk: Talk, *, first_seq: int) -> None
         if not writer.fits(frame):
             height, width = frame.pixels.shape[:2]
             name = frame.source or "a frame"
-            raise CameraError(
-                f"{name}: {width}x{height} is more than the capture memory holds; scale it down"
-            )
+            too_large = f"{name}: {width}x{height} is more than the capture memory holds"
+            if camera.live:
+                raise CameraError(f"{too_large}; ask the camera for less")
+            log.warning("%s; skipped, scale it down", too_large)
+            camera.skipped += 1
+            continue
         writer.post(frame, seq=first_seq + frame.seq - 1, stamped=camera.stamped)
         if not camera.live:
             writer.wait_until_taken()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from bisect import bisect_right
 from pathlib import Path
 
 from edge.cameras.base import BackEnd, CameraSpec, Clock, turn
@@ -26,8 +27,9 @@ class FolderCamera(BackEnd):
         self._folder = Path(spec.source.partition(":")[2]).expanduser()
         self._stop = threading.Event()
         self._paths = self._list()
-        self._next = 0  # index into _paths
-        self._read_this_round = 0
+        # Index into _paths; after a restart, behind the picture that was taken last.
+        names = [path.name for path in self._paths]
+        self._next = self._read_this_round = bisect_right(names, spec.after)
         self._due_s: float | None = None
         self._seq = 0
 

@@ -129,7 +129,10 @@ class OpenCvCamera(BackEnd):
         path = Path(self._rest).expanduser()
         if not path.is_file():
             raise CameraError(f"{self._where}: no such file; check the path")
-        return self._make_capture(str(path))
+        capture = self._make_capture(str(path))
+        if self._spec.taken and not self._spec.repeat:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, self._spec.taken)
+        return capture
 
     def _limits(self) -> list[int]:
         open_ms, read_ms = self._timeouts_ms
