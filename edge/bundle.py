@@ -66,7 +66,7 @@ def _read(path: Path) -> bytes:
 def _parse_card(path: Path, data: bytes) -> dict[str, Any]:
     try:
         card = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(card, dict):
         raise BundleError(f"{path}: must be a JSON object; copy the bundle again")
@@ -98,7 +98,7 @@ def _bundle_of(card: dict[str, Any], onnx: bytes, name: str, path: Path) -> Bund
             onnx=onnx,
             card=card,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(
             f"{path}: {error!s} is missing or of the wrong kind; copy the bundle again"
         ) from error

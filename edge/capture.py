@@ -7,6 +7,7 @@ A live camera overwrites a frame that was not taken; a folder or a file waits un
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 64_000_000  # 21 megapixels; memory is taken only as far as it is used
 POLITE_STOP_S = 1.5  # then SIGKILL
+KILL_WAIT_S = 1.0
 # The path travels with it: the child must find the same edge, wherever that came from.
 BOOT = """\
 import json, sys
@@ -76,12 +78,15 @@ class Capture:
             return
         self._check_open()
         self.ended, self._fault, self.live = False, None, None
-        self._child = _Child(
-            spec=replace(self._spec, after=self._last_source, taken=self._last_seq),
-            max_bytes=self._max_bytes,
-            opener=self._opener,
-            first_seq=self._last_seq + 1,
-        )
+        try:
+            self._child = _Child(
+                spec=replace(self._spec, after=self._last_source, taken=self._last_seq),
+                max_bytes=self._max_bytes,
+                opener=self._opener,
+                first_seq=self._last_seq + 1,
+            )
+        except OSError as error:
+            raise CameraError(f"{self._where}: cannot be started ({error.strerror})") from error
 
     def next(self, timeout_s: float) -> Frame | None:
         """Return the newest frame not returned yet; None if none comes in time or on `wake`.
@@ -270,7 +275,8 @@ class _Child:
             self.process.wait(POLITE_STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for ever
+                self.process.wait(KILL_WAIT_S)
         self._release()
 
     @property

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -56,7 +55,7 @@ def _flush_or_leave() -> None:
 
 
 def _leave(error: OSError) -> NoReturn:
-    """End where our output cannot be written: its reader has gone (`| head`), or its disk is full."""
+    """End where our output cannot be written: its reader has gone, or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
         print(f"smartbin: {error.strerror}: {error.filename or 'the output'}", file=sys.stderr)
@@ -86,10 +85,9 @@ def run(config: ConfigPath = Path("config.toml")) -> None:
 
     checked = load_config(config)
     _log_to_stderr(checked.log.level)
-    stop = threading.Event()
-    daemon = Daemon(checked, stop=stop)
+    daemon = Daemon(checked)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     daemon.run()
 

@@ -24,6 +24,7 @@ class Command:
 
     verb: str
     body: dict[str, Any]
+    received_s: float = 0.0  # monotonic clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def read_command(incoming: Incoming) -> Command | Refusal:
         return Refusal(verb, "payload is not JSON; send an object or nothing")
     if not isinstance(body, dict):
         return Refusal(verb, "payload must be a JSON object or empty")
-    return Command(verb, body)
+    return Command(verb, body, incoming.received_s)
 
 
 class Gate:

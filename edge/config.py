@@ -48,7 +48,11 @@ class CameraOptions:
     repeat: bool = option(False, "Play a folder or video file for ever.")
     rotate_deg: int = option(0, "Clockwise turn: 0, 90, 180 or 270.", low=0, high=270, unit="deg")
     timeout_s: float = option(
-        5.0, "Silence after which the camera is restarted.", low=0.5, high=300, unit="s"
+        5.0,
+        "Silence after which a live camera is restarted.",
+        low=0.5,
+        high=25,  # systemd's watchdog bites at 30 s
+        unit="s",
     )
     give_up_s: float = option(
         120.0,
@@ -259,7 +263,7 @@ def parse_config(text: str, *, file: str = "config.toml") -> Config:
     """The configuration of a TOML text; raises ConfigError with every fault of it."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise ConfigError([f"{file}: not TOML: {error}"]) from error
     reader = Reader(document, line_numbers(text), file=file)
     reader.refuse_unknown_sections(SECTIONS)
@@ -276,6 +280,9 @@ def _check_together(config: Config, reader: Reader) -> None:
         reader.fault(
             "camera.rotate_deg", f"= {config.camera.rotate_deg}: must be 0, 90, 180 or 270"
         )
+    live = not config.camera.source.startswith(("folder:", "file:"))
+    if live and config.camera.timeout_s * config.camera.fps < 2:
+        reader.fault("camera.timeout_s", "must be longer than two frames at camera.fps")
     if bool(config.mqtt.cert_file) != bool(config.mqtt.key_file):
         reader.fault("mqtt.cert_file", "cert_file and key_file are given both or not at all")
     if config.mqtt.cert_file and not config.mqtt.tls:

@@ -22,10 +22,10 @@ from edge.config import SECTIONS, Config, check_routes, load_config
 from edge.desk import CommandDesk
 from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, host_figures
+from edge.herald import WAITING, Herald
 from edge.judge import Judge
 from edge.limits import MemoryGuard
 from edge.mqtt import Link
-from edge.notify import Notifier
 from edge.parts import (
     broker_of,
     camera_spec,
@@ -51,7 +51,6 @@ FLUSH_S = 1.5  # at the end, for the last events to leave
 STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
 FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
 RELOADABLE = ("trigger", "decision", "routes", "health")
-WAITING = "waiting for the first frame"
 
 
 class Daemon:
@@ -60,7 +59,8 @@ class Daemon:
     def __init__(self, config: Config, *, stop: threading.Event | None = None) -> None:
         self._config = config
         self._stop = stop or threading.Event()
-        self._reload = threading.Event()
+        # Plain attributes: a signal may interrupt a handler, and Event.set() would wait for itself.
+        self._stop_asked = self._reload_asked = False
         self._started_s = time.monotonic()
         self._lock = hold_outbox(config)
         self._bundle = load_model(config)
@@ -72,7 +72,6 @@ class Daemon:
             software=__version__,
         )
         self._desk = CommandDesk()
-        self._notifier = Notifier()
         self._figures = WorkFigures()
         self._capture = Capture(spec=camera_spec(config))
         self._watch = CameraWatch(
@@ -95,8 +94,11 @@ class Daemon:
             postman=self._postman,
             deadline_s=config.decision.deadline_ms / 1000,
         )
+        self._herald = Herald(
+            origin=self._origin, link=self._link, reporter=self._reporter, birth=self._birth
+        )
+        self._adopted = False
         self._adopt(config)
-        self._state: tuple[State, str] = ("init", WAITING)
         self._paused = False
         self._seen_frame = False
         self._health_due_s = 0.0
@@ -111,65 +113,73 @@ class Daemon:
         root, boot = origin.topics.root, origin.boot
         log.info("smartbin %s, %s, %s, boot %s", __version__, origin.model, root, boot)
         self._link.start()
-        why = "asked to stop"
+        why = "a fault of the program"
         try:
             self._await_broker(broker_wait_s)
             self._watch.start()
-            while not self._stop.is_set() and not self._capture.ended:
+            while not self._stopping() and not self._capture.ended:
                 self._step()
-            if self._capture.ended:
-                why = "the source has ended"
+            why = "the source has ended" if self._capture.ended else "asked to stop"
         except SmartbinError as error:
             why = str(error)
             raise
         finally:
             self._end(why)
 
+    def stop(self) -> None:
+        """Ask for the end; may be called from a signal handler."""
+        self._stop_asked = True
+
     def reload(self) -> None:
-        """Ask for the configuration to be read again (SIGHUP); may be called from anywhere."""
-        self._reload.set()
+        """Ask for the configuration to be read again; may be called from a signal handler."""
+        self._reload_asked = True
+
+    def _stopping(self) -> bool:
+        return self._stop_asked or self._stop.is_set()
 
     def _step(self) -> None:
         restarts = self._watch.restarts
         frame = self._watch.next(TICK_S)
         if frame is not None or self._watch.restarts > restarts:
-            self._notifier.progress()
-        if frame is not None and not self._paused:
+            self._herald.progress()
+        if frame is not None:
             self._seen_frame = True
-            item = self._trigger.see(frame)
+            item = None if self._paused else self._trigger.see(frame)
             if item is not None:
                 self._handle(item)
         excess = self._guard.excess()
         if excess:
             self._watch.restart(excess)
         self._desk.serve(self._obey, publish=self._link.publish)
-        if self._reload.is_set():
-            self._reload.clear()
-            log.info("%s", self._reload_config()["detail"])
+        if self._reload_asked:
+            self._reload_asked = False
+            answer = self._reload_config()
+            log.log(logging.INFO if answer["ok"] else logging.WARNING, "%s", answer["detail"])
         self._postman.pump(self._link)
-        self._tell_state()
+        self._herald.tell(*self._present_state(), works=self._seen_frame)
         self._tell_health()
 
     def _await_broker(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s
         while not self._link.connected and time.monotonic() < until_s:
-            if self._stop.wait(0.01):
+            if self._stopping():
                 return
+            time.sleep(0.01)
 
     def _handle(self, item: Item) -> None:
-        verdict = self._judge.judge(item)
+        verdict = self._judge.judge(item, fault=self._watch.trouble)
         self._figures.count(verdict.decision, verdict.latency_ms)
         self._reporter.report(item, verdict)
 
     def _end(self, why: str) -> None:
         """The mirror of the start; each part has a deadline, all together under five seconds."""
-        self._notifier.stopping()
+        self._herald.stopping()
         if self._trigger.open_items:
             why += f"; {self._trigger.open_items} still looked at and not decided"
         self._capture.close()
         self._reporter.report_state("stopped", why)
         self._flush()
-        self._link.stop(self._state_message("stopped", why), timeout_s=FAREWELL_S)
+        self._link.stop(self._herald.state_message("stopped", why), timeout_s=FAREWELL_S)
         self._outbox.close()
         if self._lock:
             self._lock.close()
@@ -184,20 +194,6 @@ class Daemon:
             if self._outbox.depth < depth:
                 depth, stalled_s = self._outbox.depth, time.monotonic() + STALL_S
 
-    def _tell_state(self) -> None:
-        state = self._present_state()
-        if state == self._state:
-            return
-        first_ready = self._state[0] == "init" and state[0] == "ready"
-        self._state = state
-        log.info("state: %s (%s)", *state)
-        self._reporter.report_state(*state)
-        self._link.publish(self._state_message(*state))
-        if first_ready:
-            self._notifier.ready(state[1])
-        else:
-            self._notifier.status(f"{state[0]}: {state[1]}")
-
     def _present_state(self) -> tuple[State, str]:
         if self._watch.trouble:
             return "degraded", f"camera: {self._watch.trouble}"
@@ -206,9 +202,6 @@ class Daemon:
         if self._outbox.trouble:
             return "degraded", self._outbox.trouble
         return "ready", "paused by a command" if self._paused else "deciding"
-
-    def _state_message(self, state: State, reason: str) -> Message:
-        return state_message(self._origin, state, reason=reason, ts=time.time())
 
     def _tell_health(self) -> None:
         now_s = time.monotonic()
@@ -231,29 +224,25 @@ class Daemon:
         }
         self._link.publish(health_message(self._origin, figures, ts=time.time()))
 
-    def _greet(self) -> None:
-        """In the network thread, after every connection: who we are and how."""
-        config = self._config
-        self._link.publish(
-            birth_message(
-                self._origin,
-                labels=self._classifier.labels,
-                routes=config.routes.by_class,
-                safe=config.routes.safe,
-                capabilities=("trigger", "pause", "resume", "reload", "ping"),
-                ts=time.time(),
-            )
+    def _birth(self) -> Message:
+        return birth_message(
+            self._origin,
+            labels=self._classifier.labels,
+            routes=self._config.routes.by_class,
+            safe=self._config.routes.safe,
+            capabilities=("trigger", "pause", "resume", "reload", "ping"),
+            ts=time.time(),
         )
-        self._link.publish(self._state_message(*self._state))
 
     def _build_link(self) -> Link:
-        lost = self._state_message("lost", "the connection broke without a farewell")
+        why = "the connection broke without a farewell"
+        lost = state_message(self._origin, "lost", reason=why, ts=time.time())
         return Link(
             broker=broker_of(self._config),
-            client_id=f"smartbin-{self._config.site.site}-{self._config.site.bin}",
+            client_id=f"smartbin/{self._config.site.site}/{self._config.site.bin}",
             will=lost,
             subscriptions=(self._origin.topics.commands,),
-            on_connect=self._greet,
+            on_connect=lambda: self._herald.greet(),
             on_message=self._desk.take,
             on_ack=self._postman.acknowledge,
         )
@@ -263,7 +252,7 @@ class Daemon:
             case "ping":
                 return {"ok": True, "detail": "pong"}
             case "trigger":
-                return self._fire()
+                return self._fire(command.received_s)
             case "pause" | "resume":
                 self._paused = command.verb == "pause"
                 self._trigger.reset()
@@ -273,10 +262,10 @@ class Daemon:
             case _:
                 return {"ok": False, "detail": "models are changed by installing a bundle"}
 
-    def _fire(self) -> dict[str, Any]:
+    def _fire(self, received_s: float) -> dict[str, Any]:
         if self._paused:
             return {"ok": False, "detail": "paused; resume first"}
-        if self._trigger.fire(time.monotonic()):
+        if self._trigger.fire(received_s):
             return {"ok": True, "detail": "the next frames will be judged"}
         return {"ok": False, "detail": "too many items wait for frames; is the camera well?"}
 
@@ -284,7 +273,9 @@ class Daemon:
         """Build what a reload may change: trigger, rules, routes, deadline."""
         check_routes(config, self._classifier.labels)
         deadline_s = config.decision.deadline_ms / 1000
-        self._trigger: Trigger = trigger_of(config)
+        if not self._adopted or _trigger_changed(config, self._config):
+            self._trigger: Trigger = trigger_of(config)  # learns the tray anew
+        self._adopted = True
         self._judge = Judge(
             segmenter=WholeFrame(),
             classifier=self._classifier,
@@ -306,8 +297,12 @@ class Daemon:
             ]
             running = {name: getattr(self._config, name) for name in fixed}
             self._adopt(dataclasses.replace(config, **running))
+            self._herald.greet()  # the routes in the retained birth may be others now
         except ConfigError as error:
-            log.warning("the old configuration is kept: %s", error)
             return {"ok": False, "detail": f"the old configuration is kept: {error}"}
         rest = f"; a restart is needed for {', '.join(fixed)}" if fixed else ""
         return {"ok": True, "detail": f"configuration read again{rest}"}
+
+
+def _trigger_changed(new: Config, old: Config) -> bool:
+    return (new.trigger, new.decision.votes) != (old.trigger, old.decision.votes)

@@ -45,6 +45,8 @@ def decide(predictions: Sequence[Prediction], *, rules: Rules, routes: Routes) -
     if not predictions:
         raise ValueError("decide needs at least one prediction")
     probs = np.mean([p.probs for p in predictions], axis=0)  # (n,)
+    if not np.isfinite(probs).all():
+        return abstain("fault", routes=routes, reason="the network gave no numbers")
     order = np.argsort(-probs, kind="stable")
     best, second = int(order[0]), int(order[1])
     votes = sum(int(p.probs.argmax()) == best for p in predictions)

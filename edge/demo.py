@@ -116,12 +116,13 @@ def run_demo(*, once: bool) -> Iterator[Shown]:
         config = demo_config(broker.port, samples() / "stills", Path(state), once=once)
         returned: queue.Queue[dict[str, Any]] = queue.Queue()
         watcher = _watch(broker.port, returned)
-        stop = threading.Event()
+        stop, shown = threading.Event(), 0
         worker = _Worker(config, stop)
         flap = Flap(watcher.publish, Topics(SITE, BIN))
         try:
             worker.start()
             for decision in _returned(returned, worker, len(truths) if once else None):
+                shown += 1
                 truth = truths.get(decision.get("picture", ""), "?")
                 yield Shown(decision, truth, flap.obey(decision))
         finally:
@@ -129,6 +130,8 @@ def run_demo(*, once: bool) -> Iterator[Shown]:
             worker.join(10.0)
             watcher.stop()
     worker.raise_fault()
+    if once and shown < len(truths):
+        raise SmartbinError(f"demo: {shown} of {len(truths)} decisions came back; try again")
 
 
 def _watch(port: int, returned: queue.Queue[dict[str, Any]]) -> Link:

@@ -53,10 +53,14 @@ class Judge:
         self._deadline_s = deadline_s
         self._clock = clock
 
-    def judge(self, item: Item) -> Verdict:
-        """Decide one item; a deadline missed turns any outcome into `late`."""
-        crops = [self._segmenter.cut(frame, item) for frame in item.frames] if item.present else []
-        decision = self._decide(crops)
+    def judge(self, item: Item, *, fault: str = "") -> Verdict:
+        """Decide one item; a deadline missed turns any outcome into `late`.
+
+        `fault` is what is wrong with the frames, in words: then nothing is judged by them.
+        """
+        judged = item.present and not fault
+        crops = [self._segmenter.cut(frame, item) for frame in item.frames] if judged else []
+        decision = self._decide(crops, fault)
         decided_s, frame_s = self._clock(), item.frames[-1].captured_s
         if decided_s - frame_s > self._deadline_s:
             reason = (
@@ -72,7 +76,9 @@ class Judge:
             segmenter=crops[0].segmenter if crops else "none",
         )
 
-    def _decide(self, crops: list[Crop]) -> Decision:
+    def _decide(self, crops: list[Crop], fault: str) -> Decision:
+        if fault:
+            return abstain("fault", routes=self._routes, reason=fault)
         if not crops:
             return abstain("empty", routes=self._routes, reason="the scene is the empty tray")
         predictions = [self._classifier.classify(crop.pixels) for crop in crops]

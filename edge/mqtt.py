@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import ssl
 import threading
 import time
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_MIN_S = 0.5
+THREAD_CHECK_S = 1.0
 SHORT_S, RIVAL_AT = 10.0, 3  # so many connections in a row that did not last so long
 MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
 MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
@@ -52,6 +54,7 @@ class Broker:
     password: str = ""
     tls: ssl.SSLContext | None = None
     retry_max_s: float = 60.0
+    stall_s: float = 30.0  # longest silence of the network below an unacknowledged packet
 
     def __repr__(self) -> str:
         return f"Broker({self.address})"
@@ -196,7 +199,7 @@ class Link:
             broker, limits = self._broker, self._limits()
             client.connect(broker.host, broker.port, broker.keepalive_s, properties=limits)
             client.loop_start()
-            accepted = self._wait_for_end()
+            accepted = self._wait_for_end(client)
         except (OSError, ValueError) as error:
             self._report(_unreachable(self._broker.address, error))
         finally:
@@ -205,15 +208,23 @@ class Link:
             client.loop_stop()
         return accepted
 
-    def _wait_for_end(self) -> bool:
+    def _wait_for_end(self, client: paho.Client) -> bool:
         if not self._answered.wait(CONNECT_TIMEOUT_S):
             self._report(f"{self._broker.address} does not answer as an MQTT broker")
             self._try_other_version()
             return False
         if not self._accepted.is_set():
             return False
-        self._broken.wait()
+        while not self._broken.wait(THREAD_CHECK_S):
+            if not _carries_on(client):
+                self._report(f"{self._broker.address} sent what no MQTT client can read")
+                break
         return True
+
+    def _limit_silence(self, _client: paho.Client, _data: Any, sock: Any) -> None:
+        """Let the kernel drop a stalled connection before it delivers a stale decision."""
+        ms = round(self._broker.stall_s * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
 
     def _try_other_version(self) -> None:
         """A broker without version 5 may read on for ever instead of refusing it."""
@@ -239,6 +250,7 @@ class Link:
         if self._will:
             will = self._will
             client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        client.on_socket_open = self._limit_silence
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -309,6 +321,7 @@ class Link:
                 retained=message.retain,
                 response_topic=getattr(properties, "ResponseTopic", ""),
                 correlation=getattr(properties, "CorrelationData", None),
+                received_s=time.monotonic(),
             )
         )
 
@@ -338,6 +351,12 @@ class Link:
         if message.correlation is not None:
             properties.CorrelationData = message.correlation
         return properties
+
+
+def _carries_on(client: paho.Client) -> bool:
+    """Whether paho's thread lives: a malformed packet ends it without a word (paho-mqtt 2)."""
+    thread = getattr(client, "_thread", None)
+    return thread is not None and thread.is_alive()
 
 
 def _unreachable(address: str, error: Exception) -> str:

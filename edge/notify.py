@@ -35,6 +35,7 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-                out.sendto(state.encode(), self._address)
+                # Never waits: where nobody reads, the daemon must go on.
+                out.sendto(state.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
             log.warning("systemd: cannot be told %r (%s)", state.split("\n")[0], error)

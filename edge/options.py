@@ -157,7 +157,7 @@ class Reader:
 def _is_a(value: Any, kind: type) -> bool:
     if kind is float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value)
+        return is_number and (isinstance(value, int) or math.isfinite(value))
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind)

@@ -43,7 +43,8 @@ class Key:
 
     in_memory: bool
     row: int
-    bytes: int = 0
+    bytes: int
+    opening: int  # of the file: where a damaged one was salvaged, its rows have other numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Outbox:
         self._wall = wall
         self._memory = Store(None)
         self._disk: Store | None = None
+        self._opening = 0
         self._acked_bytes = 0
         self._acked: list[int] = []  # rows on disk, still to be deleted
         self._retry_s = self._delete_s = self._age_s = clock()
@@ -85,15 +87,20 @@ class Outbox:
             log.info("outbox: %d events wait from before", self.depth)
 
     @property
+    def stored(self) -> bool:
+        """Whether there is anything to look for, be it acknowledged."""
+        return bool(self._memory.count or (self._disk and self._disk.count))
+
+    @property
     def depth(self) -> int:
         """Events that wait."""
-        on_disk = self._disk.count - len(self._acked) if self._disk else 0
+        on_disk = max(0, self._disk.count - len(self._acked)) if self._disk else 0
         return on_disk + self._memory.count
 
     @property
     def bytes(self) -> int:
         """Bytes of the events that wait."""
-        on_disk = self._disk.bytes - self._acked_bytes if self._disk else 0
+        on_disk = max(0, self._disk.bytes - self._acked_bytes) if self._disk else 0
         return on_disk + self._memory.bytes
 
     @property
@@ -120,10 +127,13 @@ class Outbox:
         rows = [(True, row) for row in self._memory.first(_rows(skipped, in_memory=True), limit)]
         if self._disk is not None:
             skip = [*_rows(skipped, in_memory=False), *self._acked]
-            rows += [(False, row) for row in self._disk.first(skip, limit)]
+            rows += [(False, row) for row in self._read_disk(skip, limit)]
         rows.sort(key=lambda pair: (not pair[1].urgent, pair[0], pair[1].id))
         return [
-            Stored(Key(in_memory, row.id, row.bytes), Message(row.topic, row.payload, qos=1))
+            Stored(
+                Key(in_memory, row.id, row.bytes, self._opening),
+                Message(row.topic, row.payload, qos=1),
+            )
             for in_memory, row in rows[:limit]
         ]
 
@@ -131,7 +141,7 @@ class Outbox:
         """Let go of an event that the broker has acknowledged."""
         if key.in_memory:
             self._memory.delete([key.row])
-        else:
+        elif key.opening == self._opening:
             self._acked.append(key.row)
             self._acked_bytes += key.bytes
 
@@ -159,7 +169,26 @@ class Outbox:
             self._disk.close()
         self._disk = None
 
+    def _read_disk(self, skip: list[int], limit: int) -> list[Row]:
+        if self._disk is None:
+            return []
+        try:
+            return self._disk.first(skip, limit)
+        except OutboxError as error:
+            self._let_go(str(error))
+            return []
+
+    def _let_go(self, sentence: str) -> None:
+        """Close a file that cannot be read; opening it again saves what is readable."""
+        if self._disk is not None:
+            self._disk.close()
+        self._disk = None
+        self._acked.clear()
+        self._acked_bytes = 0
+        self._disk_failed(sentence)
+
     def _open_disk(self) -> None:
+        self._opening += 1
         try:
             self._disk = Store(self._path)
             if self._disk.read_only:
@@ -205,6 +234,8 @@ class Outbox:
             self._disk_failed(str(error))
 
     def _bound(self, store: Store, max_bytes: int) -> None:
+        if store is self._disk and store.bytes > max_bytes:
+            self._delete_acked()  # what the broker has is no loss
         dropped = store.drop_until(max_bytes)
         if dropped and not self.overflowed:
             log.warning("outbox: full at %d bytes, the oldest events go", max_bytes)

@@ -19,6 +19,7 @@ from edge.triggers import Trigger, build_trigger
 
 PASSWORD_VARIABLE = "SMARTBIN_MQTT_PASSWORD"
 PASSWORD_CREDENTIAL = "mqtt-password"
+LEAST_STALL_S = 1.0  # a shorter silence is common on a mobile network
 
 
 def load_model(config: Config) -> Bundle:
@@ -44,6 +45,7 @@ def broker_of(config: Config) -> Broker:
         password=_password(mqtt.password_file) if mqtt.username else "",
         tls=tls,
         retry_max_s=mqtt.retry_max_s,
+        stall_s=max(LEAST_STALL_S, config.decision.deadline_ms / 1000),
     )
 
 

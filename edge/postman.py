@@ -13,7 +13,8 @@ from edge.outbox import Key, Outbox
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 20  # unacknowledged events at a time
+IN_FLIGHT = 10  # unacknowledged events; brokers allow 20, the rest is for decisions
+REFUSALS = 20  # on one connection: then events wait for the next, an ACL does not change so fast
 SLOW_ACK_S = 0.25  # worth a remark; a broker in the house answers in milliseconds
 PAUSE_MAX_S = 1.0  # random, before a replay: a fleet that lost its broker must not storm it
 
@@ -53,7 +54,7 @@ class Postman:
         if not link.connected or room <= 0:
             return
         busy = {*(key for key, _ in self._in_flight.values()), *self._refused}
-        if self._outbox.depth <= len(busy):
+        if not self._outbox.stored or len(self._refused) >= REFUSALS:
             return
         for stored in self._outbox.waiting(limit=room, but=busy):
             mid = link.publish(stored.message)

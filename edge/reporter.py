@@ -59,8 +59,10 @@ class Reporter:
             self._origin, verdict.decision, self._stamp(self._seq, item, verdict)
         )
         self._outbox.add(event_message(self._origin.topics, payload))
-        fresh = payload["expires_ms"] > 0
-        if not fresh or self._link.publish(decision_message(self._origin.topics, payload)) is None:
+        # The disk may have taken its time: what counts is how much is left now.
+        left_s = self.deadline_s - (self._clock() - verdict.frame_s)
+        message = decision_message(self._origin.topics, payload, left_s=left_s)
+        if left_s <= 0 or self._link.publish(message) is None:
             self.undelivered += 1
         self._postman.pump(self._link)
         decision = verdict.decision

@@ -127,13 +127,14 @@ class Store:
         """The urgent rows, then the oldest, without the ids in `but`."""
         skip = set(but)
         found: list[Row] = []
-        for where in ("urgent", "NOT urgent"):
-            cursor = self._db.execute(f"SELECT {_COLUMNS} FROM event WHERE {where} ORDER BY id")
-            for values in cursor:
-                if len(found) >= limit:
-                    return found
-                if values[0] not in skip:
-                    found.append(_row(values))
+        with self._reading():
+            for where in ("urgent", "NOT urgent"):
+                rows = self._db.execute(f"SELECT {_COLUMNS} FROM event WHERE {where} ORDER BY id")
+                for values in rows:
+                    if len(found) >= limit:
+                        return found
+                    if values[0] not in skip:
+                        found.append(_row(values))
         return found
 
     def probe(self) -> None:
@@ -151,18 +152,14 @@ class Store:
         """Delete the oldest, urgent rows last, until the rest fits; returns how many went."""
         dropped = 0
         while self.bytes > max_bytes and self.count > 1:
-            cursor = self._db.execute("SELECT id FROM event ORDER BY urgent, id LIMIT 16")
-            ids = [values[0] for values in cursor][: self.count - 1]
+            ids = self._ids("ORDER BY urgent, id LIMIT 16")[: self.count - 1]
             self.delete(ids)
             dropped += len(ids)
         return dropped
 
     def drop_before(self, stored_s: float) -> int:
         """Delete rows stored before a time; returns how many went."""
-        ids = [
-            values[0]
-            for values in self._db.execute("SELECT id FROM event WHERE stored_s < ?", (stored_s,))
-        ]
+        ids = self._ids("WHERE stored_s < ?", stored_s)
         self.delete(ids)
         return len(ids)
 
@@ -174,6 +171,18 @@ class Store:
     def close(self) -> None:
         """Fold the log into the file; idempotent."""
         self._db.close()
+
+    def _ids(self, condition: str, *values: float) -> list[int]:
+        with self._reading():
+            cursor = self._db.execute(f"SELECT id FROM event {condition}", values)
+            return [row[0] for row in cursor]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OutboxError(f"{self._path}: the outbox cannot be read ({error})") from error
 
     def _delete_some(self, ids: Sequence[int]) -> None:
         marks = ",".join("?" * len(ids))

@@ -19,7 +19,7 @@ class Frame:
 
     pixels: Pixels
     captured_s: float  # monotonic clock; exposure where the driver tells it, else arrival
-    seq: int  # 1, 2, 3 ... per camera start; a gap is a dropped frame
+    seq: int  # 1, 2, 3 ... for the life of the daemon; a gap is a dropped frame
     source: str = ""  # file name where the camera is a folder, else empty
 
 
@@ -84,3 +84,4 @@ class Incoming:
     retained: bool
     response_topic: str = ""
     correlation: bytes | None = None
+    received_s: float = 0.0  # monotonic clock

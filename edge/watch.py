@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 10.0
+THAW_EVERY_S = 30.0  # between restarts of a frozen camera
 # Before the first frame ever the source may simply be wrong, and a person waits at the terminal;
 # a camera that comes late after boot is met by systemd's next start.
 FIRST_GIVE_UP_S = 15.0
@@ -40,6 +41,8 @@ class CameraWatch:
         self._good_s = self._quiet_since_s = clock()  # last frame; last frame or restart
         self._ever = False  # a frame has come
         self._silence = ""  # why no frame comes, in words
+        self._frozen_s: float | None = None  # since when the picture is frozen
+        self._thawed_s: float | None = None  # when the camera was last restarted for it
         self._pictures = FrameWatch(frozen_s=FROZEN_S, black_s=BLACK_S)
         self.restarts = 0
 
@@ -66,9 +69,15 @@ class CameraWatch:
         if frame is not None:
             self._recover()
             self._look_at(frame)
-        elif not self._capture.ended and self._clock() - self._quiet_since_s > self._timeout_s:
+        elif self._is_silent():
             self._fail(f"no frame for {self._timeout_s:g} s")
         return frame
+
+    def _is_silent(self) -> bool:
+        """A folder or file may be as slow as it was set; live cameras may not."""
+        if self._capture.ended or self._capture.live is False:
+            return False
+        return self._clock() - self._quiet_since_s > self._timeout_s
 
     def _recover(self) -> None:
         self._ever = True
@@ -81,9 +90,20 @@ class CameraWatch:
     def _look_at(self, frame: Frame) -> None:
         if not self._capture.live:
             return
-        was_frozen = self._pictures.frozen
         self._pictures.see(frame)
-        if self._pictures.frozen and not was_frozen:
+        if self._pictures.frozen:
+            self._thaw(frame.captured_s)
+        else:
+            self._frozen_s = self._thawed_s = None
+
+    def _thaw(self, now_s: float) -> None:
+        """Restart a frozen camera, again and again, and give up in the end as on a silent one."""
+        self._frozen_s = now_s if self._frozen_s is None else self._frozen_s
+        if now_s - self._frozen_s > self._give_up_s:
+            trouble = self._pictures.trouble
+            raise CameraError(f"{trouble}; restarts did not help for {self._give_up_s:g} s")
+        if self._thawed_s is None or now_s - self._thawed_s >= THAW_EVERY_S:
+            self._thawed_s = now_s
             self.restart(self._pictures.trouble)
 
     def _fail(self, sentence: str) -> None:
@@ -101,7 +121,13 @@ class CameraWatch:
         log.warning("camera: %s; restarting it", why)
         self.restarts += 1
         self._quiet_since_s = self._clock()
-        self._capture.restart()
+        self._restart_capture()
+
+    def _restart_capture(self) -> None:
+        try:
+            self._capture.restart()
+        except CameraError as error:  # no process to be had just now: tried again like any fault
+            self._fail(str(error))
 
     def _retry_when_due(self, wait_s: float) -> None:
         assert self._retry_at_s is not None
@@ -112,4 +138,4 @@ class CameraWatch:
         self._retry_at_s = None
         self._quiet_since_s = self._clock()
         self.restarts += 1
-        self._capture.restart()
+        self._restart_capture()

@@ -96,9 +96,9 @@ def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[s
     return payload
 
 
-def decision_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
-    """For actuators: never retained, and gone from the broker once it has expired."""
-    expires_s = max(1, math.ceil(payload["expires_ms"] / 1000))
+def decision_message(topics: Topics, payload: Mapping[str, Any], *, left_s: float) -> Message:
+    """For actuators: never retained, and gone from the broker `left_s` from now, rounded up."""
+    expires_s = max(1, math.ceil(left_s))
     return Message(topics.of("decision"), encode(payload), qos=1, expires_s=expires_s)
 
 

@@ -86,8 +86,13 @@ def test_unknown_key_names_its_line_and_the_nearest_key() -> None:
         ("[camera]\nsource = 'picm:0'", "camera.source = 'picm:0'"),
         ("[camera]\nrotate_deg = 45", "must be 0, 90, 180 or 270"),
         ("[mqtt]\ncert_file = 'a'\ntls = true", "both or not at all"),
-        ("[camera]\ntimeout_s = 60\ngive_up_s = 5", "must not be less than camera.timeout_s"),
+        ("[camera]\ntimeout_s = 20\ngive_up_s = 5", "must not be less than camera.timeout_s"),
         ("[mqtt", "not TOML"),
+        ("[camera]\nfps = 1" + "0" * 400, "must be 0.1..240 1/s"),
+        ("[camera]\nfps = 1" + "0" * 5000, "not TOML"),
+        ("[camera]\nfps = " + "[" * 5000, "not TOML"),
+        ("[mqtt]\nhost = ''", "must be a host name"),
+        ("[camera]\nfps = 0.1", "longer than two frames"),
     ],
 )
 def test_each_bad_value_is_one_sentence(text: str, part: str) -> None:

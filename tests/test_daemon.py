@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -276,3 +277,117 @@ def test_wrong_input_ends_with_a_sentence_and_its_code(
     )
     assert result.returncode == code
     assert part in result.stderr and "Traceback" not in result.stderr
+
+
+def test_retained_command_is_refused_while_connected_too(
+    mosquitto: Mosquitto, write_config: Write, run_daemon: Run
+) -> None:
+    """Also where it is cleared: an empty retained message is no command."""
+    daemon = run_daemon(write_config(mosquitto.port))
+    wait_for(lambda: "mqtt: connected" in daemon.log, what="a connection")
+    publish(mosquitto.port, f"{TOPIC}/cmd/pause", "{}", "-r")
+    publish(mosquitto.port, f"{TOPIC}/cmd/pause", "", "-r")
+    wait_for(lambda: daemon.log.count("a retained command is refused") == 2, what="two refusals")
+    assert "pause: paused" not in daemon.log
+
+
+def test_large_command_never_arrives(
+    mosquitto: Mosquitto, listen: Listen, write_config: Write, run_daemon: Run, tmp_path: Path
+) -> None:
+    """The bin tells the broker its limit at the connection, and the broker keeps to it."""
+    daemon = run_daemon(write_config(mosquitto.port))
+    wait_for(lambda: "mqtt: connected" in daemon.log, what="a connection")
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 5_000_000)
+    command = ["mosquitto_pub", "-p", str(mosquitto.port), "-t", f"{TOPIC}/cmd/ping"]
+    subprocess.run([*command, "-f", str(large)], check=True, timeout=10)
+    publish(mosquitto.port, f"{TOPIC}/cmd/ping")
+    wait_for(lambda: "command ping: pong" in daemon.log, what="the small one")
+    assert "over 4096 bytes" not in daemon.log
+
+
+def test_two_daemons_do_not_share_an_outbox(
+    mosquitto: Mosquitto, write_config: Write, run_daemon: Run
+) -> None:
+    """The second says so and ends; the first goes on."""
+    config = write_config(mosquitto.port)
+    first = run_daemon(config)
+    wait_for(lambda: "item 1" in first.log, what="decisions")
+    second = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "run", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=20,
+    )
+    assert second.returncode == 1 and "another smartbin uses this outbox" in second.stderr
+    assert first.alive()
+
+
+def test_broker_that_talks_nonsense_is_left_and_met_again(
+    write_config: Write, run_daemon: Run, tmp_path: Path
+) -> None:
+    """A topic that is no UTF-8 ends paho's thread; the bin notices, says so, and comes back."""
+    connack = bytes.fromhex("2003000000")
+    nonsense = b"\x30\x05\x00\x02\xff\xfe\x00"
+    server = socket.create_server(("127.0.0.1", 0))
+    daemon = run_daemon(write_config(server.getsockname()[1]))
+    server.settimeout(10)
+    peer, _ = server.accept()
+    peer.recv(4096)
+    peer.sendall(connack)
+    wait_for(lambda: "mqtt: connected" in daemon.log, what="a connection")
+    peer.sendall(nonsense)
+    again, _ = server.accept()
+    again.recv(4096)
+    again.sendall(connack)
+    wait_for(lambda: daemon.log.count("mqtt: connected") == 2, what="the next connection")
+    for opened in (peer, again, server):
+        opened.close()
+
+
+def test_a_slow_folder_is_no_silent_camera(
+    mosquitto: Mosquitto, listen: Listen, write_config: Write, run_daemon: Run
+) -> None:
+    """Played slower than timeout_s, every picture comes once and the camera is not restarted."""
+    listener = listen(mosquitto.port)
+    daemon = run_daemon(write_config(mosquitto.port, fps=0.8, timeout_s=0.5, repeat=False))
+    assert daemon.wait() == 0
+    wait_for(lambda: len(listener.of("event")) == 5, what="all events")
+    events = [e for e in payloads(listener.of("event")) if e["type"] == "decision"]
+    assert [e["picture"] for e in events] == ["a-red.png", "b-green.png", "c-blue.png"]
+    assert "trying again" not in daemon.log
+
+
+def test_killed_capture_goes_on_behind_the_last_picture(
+    mosquitto: Mosquitto, listen: Listen, write_config: Write, run_daemon: Run
+) -> None:
+    """A folder is not played from its start again: nothing moves for items long gone."""
+    listener = listen(mosquitto.port)
+    daemon = run_daemon(write_config(mosquitto.port, fps=2, repeat=False))
+    wait_for(lambda: "item 1" in daemon.log, what="the first item")
+    children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert daemon.wait() == 0
+    events = [e for e in payloads(listener.of("event")) if e["type"] == "decision"]
+    assert [e["picture"] for e in events] == ["a-red.png", "b-green.png", "c-blue.png"]
+
+
+def test_reload_twice_says_twice_what_needs_a_restart(
+    mosquitto: Mosquitto, listen: Listen, write_config: Write, run_daemon: Run
+) -> None:
+    """Compared is what runs, not what was read last; the birth tells the new routes."""
+    config = write_config(mosquitto.port)
+    listener = listen(mosquitto.port)
+    daemon = run_daemon(config)
+    wait_for(lambda: listener.of("birth"), what="birth")
+    good = config.read_text()
+    config.write_text(good.replace('bin = "b1"', 'bin = "b2"').replace('"left"', '"right"'))
+    for count in (1, 2):
+        daemon.send(signal.SIGHUP)
+        told = "a restart is needed for site"
+        wait_for(lambda: daemon.log.count(told) == count, what=told)  # noqa: B023
+    config.write_text(good.replace('"left"', '"right"'))
+    daemon.send(signal.SIGHUP)
+    wait_for(lambda: "configuration read again\n" in daemon.log, what="a plain reload")
+    assert payloads(listener.of("birth"))[-1]["routes"] == {"red": "right"}

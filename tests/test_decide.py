@@ -85,3 +85,9 @@ def test_a_movement_has_evidence_behind_it(
         assert decision.confidence >= RULES.thresholds[best]
         agree = sum(int(p.probs.argmax()) == best for p in predictions)
         assert agree / len(predictions) >= RULES.min_agreement
+
+
+def test_a_network_that_gives_no_numbers_moves_nothing() -> None:
+    """NaN compares as false with everything; it must not slip through as sorted."""
+    decision = decide(votes((float("nan"),) * 3), rules=RULES, routes=ROUTES)
+    assert (decision.outcome, decision.route, decision.confidence) == ("fault", "rest", 0.0)

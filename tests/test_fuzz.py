@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -126,3 +127,14 @@ def test_any_bytes_as_picture(head: bytes, body: bytes) -> None:
     """Bytes are a picture or a PictureError."""
     with contextlib.suppress(PictureError):
         assert decode_picture(head + body, name="x").shape[2] == 3
+
+
+def test_cards_with_numbers_and_nesting_beyond_reason(tmp_path: Path) -> None:
+    """Infinity as a version and ten thousand brackets are refused like any other card."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(ONNX)
+    whole = json.dumps(CARD)
+    for card in (whole.replace('"version": 3', '"version": 1e999'), "[" * 100_000):
+        path.with_suffix(".json").write_text(card)
+        with pytest.raises(BundleError):
+            load_bundle(path)

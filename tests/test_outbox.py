@@ -327,3 +327,46 @@ def test_a_day_of_2000_items_writes_under_20_mb(tmp_path: Path) -> None:
     if not written:
         pytest.skip("the temporary folder lies in memory")
     assert written < 20e6
+
+
+def test_what_the_broker_has_is_no_loss_when_it_is_full(make: Make, clock: Clock) -> None:
+    """A small bound and a healthy broker: all is sent, nothing is counted as lost."""
+    outbox, link = make(max_bytes=100 * 20), StubLink()
+    postman = Postman(outbox, per_s=1000, clock=clock)
+    for number in range(400):
+        outbox.add(event(number))
+        before = len(link.sent)
+        pumped(postman, link)
+        for mid in range(before + 1, len(link.sent) + 1):
+            postman.acknowledge(1, mid, True)
+        clock.now_s += 1
+    pumped(postman, link)
+    assert link.sent == list(range(400))
+    assert outbox.overflowed == 0 and outbox.depth == 0 and outbox.bytes == 0
+
+
+def test_pages_that_rot_under_a_running_daemon_cost_their_own_events_alone(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    """Reading fails, the file is set aside and salvaged, and old keys delete nothing new."""
+    outbox, link = make(), StubLink()
+    postman = Postman(outbox, per_s=1000, clock=clock)
+    for number in range(2000):
+        outbox.add(event(number))
+    assert outbox._disk
+    outbox._disk._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._disk._db.execute("PRAGMA cache_size=1")
+    pumped(postman, link)
+    path = tmp_path / "o.db"
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 512 * 512)
+        file.write(b"\xa5" * 4096)
+    assert len(outbox.waiting(limit=10**6, but=[])) == 0
+    assert "cannot be read" in outbox.trouble
+    for mid in range(1, len(link.sent) + 1):
+        postman.acknowledge(1, mid, True)  # of rows of the old file
+    clock.now_s += RETRY_DISK_S
+    pumped(postman, link)
+    left = payloads(outbox)
+    assert outbox.trouble == "" and len(left) > 1800
+    assert left[:5] == [0, 1, 2, 3, 4]  # acknowledged under the old file: sent again, not lost

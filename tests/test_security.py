@@ -124,7 +124,7 @@ class Fleet:
         for name in ("b1", "b2"):
             add = [ROOT / "systemd/mosquitto/add-bin", "test", name, self.passwords]
             subprocess.run(add, check=True, cwd=folder, env={"PATH": SEARCH})
-            self.secrets[f"test/{name}"] = (folder / f"test-{name}.password").read_text()
+            self.secrets[f"test/{name}"] = (folder / f"test@{name}.password").read_text()
         subprocess.run(["mosquitto_passwd", "-b", self.passwords, "fleet", "watch"], check=True)
         self.secrets["fleet"] = "watch"
         acl = f"acl_file {ROOT / 'systemd/mosquitto/acl'}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.notify import Notifier
-from tests.harness import ROOT, RunningDaemon, wait_for
+from tests.harness import ROOT, RunningDaemon, wait_for, write_picture
 
 UNIT = ROOT / "systemd" / "smartbin.service"
 ANALYZE = shutil.which("systemd-analyze")
@@ -116,3 +116,26 @@ def test_notifier_reaches_a_socket(systemd: NotifySocket) -> None:
     """The datagrams are those of sd_notify(3)."""
     Notifier(address=str(systemd.path)).ready("deciding")
     assert systemd.lines == ["READY=1", "STATUS=deciding"]
+
+
+@pytest.mark.parametrize("trouble", ["outbox", "late camera"])
+def test_ready_is_told_of_a_degraded_bin_too(
+    write_config: Callable[..., Path],
+    run_daemon: Callable[..., RunningDaemon],
+    systemd: NotifySocket,
+    tmp_path: Path,
+    trouble: str,
+) -> None:
+    """What decides must not be ended by systemd for want of READY."""
+    late = tmp_path / "late"
+    config = write_config(1, **({"source": f"folder:{late}"} if trouble == "late camera" else {}))
+    if trouble == "outbox":
+        config.write_text(config.read_text().replace("outbox.db", "config.toml/outbox.db"))
+    daemon = run_daemon(config, NOTIFY_SOCKET=str(systemd.path))
+    wait_for(lambda: "state: degraded" in daemon.log, what="trouble")
+    if trouble == "late camera":
+        assert "READY=1" not in systemd.lines
+        write_picture(late / "a.png", (9, 9, 9))
+    wait_for(lambda: "READY=1" in systemd.lines, what="READY")
+    wait_for(lambda: "item " in daemon.log, what="decisions")
+    assert systemd.lines.count("READY=1") == 1

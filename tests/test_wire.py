@@ -59,7 +59,7 @@ def check_payload(schema: str, payload: Any) -> None:
 
 def test_decision_is_perishable() -> None:
     """Not retained, QoS 1, and an expiry of whole seconds that is not under the deadline."""
-    message = decision_message(ORIGIN.topics, decision_payload(ORIGIN, SORTED, STAMP))
+    message = decision_message(ORIGIN.topics, decision_payload(ORIGIN, SORTED, STAMP), left_s=1.99)
     assert (message.topic, message.qos, message.retain) == ("bins/v1/s/b/decision", 1, False)
     assert message.expires_s == 2
     payload = check("decision", message)
@@ -71,7 +71,7 @@ def test_abstentions_fit_the_schema(outcome: Any) -> None:
     """A decision without a class has label null."""
     decision = abstain(outcome, routes=Routes("rest", {}), reason="r")
     payload = decision_payload(ORIGIN, decision, STAMP)
-    assert check("decision", decision_message(ORIGIN.topics, payload))["label"] is None
+    assert check("decision", decision_message(ORIGIN.topics, payload, left_s=1.0))["label"] is None
 
 
 def test_event_is_the_same_decision_without_expiry() -> None:

@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 # A storm of commands must not grow memory; items of an operator or a light gate never queue so.
 MAX_COLLECTIONS = 32
+MAX_WAIT_S = 10.0  # from a trigger to the last of its frames
 
 
 class Trigger(Protocol):
@@ -71,6 +72,7 @@ class Collector:
 
     def add(self, frame: Frame, look: Look | None = None) -> Item | None:
         """Give a frame to all open items; return the oldest that is complete."""
+        self._drop_stale(frame.captured_s)
         for collection in self._open:
             if len(collection.frames) < self._votes and frame.captured_s > collection.trigger_s:
                 collection.frames.append(frame)
@@ -79,6 +81,14 @@ class Collector:
                 del self._open[index]
                 return _item(collection, look or Look())
         return None
+
+    def _drop_stale(self, now_s: float) -> None:
+        """An item that was asked for long ago is not there any more when frames come again."""
+        fresh = [c for c in self._open if now_s - c.trigger_s <= MAX_WAIT_S]
+        if len(fresh) < len(self._open):
+            gone = len(self._open) - len(fresh)
+            log.warning("trigger: %d items dropped, no frames for %g s", gone, MAX_WAIT_S)
+        self._open = fresh
 
     def clear(self) -> None:
         """Drop all open items."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.triggers.base import Commanded
+from edge.triggers.base import MAX_WAIT_S, Commanded
 from edge.values import Frame, Item
 
 
@@ -45,6 +45,8 @@ class IntervalTrigger(Commanded):
         now_s = frame.captured_s
         if self._due_s is None:
             self._due_s = now_s
+        if self._frames and now_s - self._frames[0].captured_s > MAX_WAIT_S:
+            self._frames.clear()  # frames from before a gap show something else
         if not self._frames and now_s < self._due_s:
             return None
         self._frames.append(frame)
