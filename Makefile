@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-arm64 test-cameras soak lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/smartbin demo --once
@@ -15,6 +15,19 @@ test: $(VENV)/.dev
 # What CI runs: the slow suites too, and the trainer's (which need torch).
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# The edge on a Debian arm64 root under emulation, labels compared with this machine; needs root.
+test-arm64: $(VENV)/.dev
+	$(BIN)/python -m tools.arm64
+
+# The camera back-ends on a real picamera2, a network camera and GStreamer; needs root.
+test-cameras:
+	sh tools/cameras/run.sh
+
+# Twenty items a second with camera, broker and disk faults: make soak MINUTES=60
+MINUTES ?= 10
+soak: $(VENV)/.dev
+	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -247,7 +247,7 @@ def test_wake_ends_a_wait_from_another_thread() -> None:
         ("fault", "camera fault: the lens fell off; put it back"),
         ("bug", "the camera's code failed: KeyError: 'Exposure'"),
         ("exit", "camera exit: the capture process ended with exit code 7; restart the camera"),
-        ("huge", "2000x2000 is more than the capture memory holds; scale it down"),
+        ("huge", "2000x2000 is more than the capture memory holds; ask the camera for less"),
     ],
 )
 def test_a_child_that_fails_says_why(how: str, sentence: str) -> None:

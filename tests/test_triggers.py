@@ -565,3 +565,19 @@ def test_no_rendered_hand_or_light_is_an_item() -> None:
         trigger = presence()
         assert play(trigger, rendered(sequence, repeat_last=10)) == [], sequence["folder"]
         assert trigger.state == "empty", sequence["folder"]
+
+
+def test_a_command_of_long_ago_is_not_judged_by_the_frames_of_now() -> None:
+    """The item that was meant is gone when a camera comes back after a minute."""
+    trigger = build_trigger("command", votes=1)
+    trigger.fire(0.0)
+    assert trigger.open_items == 1
+    assert trigger.see(stamped(60)) is None and trigger.open_items == 0
+
+
+def test_votes_of_an_interval_do_not_span_a_gap() -> None:
+    """Two frames from before an outage and one from after show different things."""
+    trigger = build_trigger("interval", votes=3, interval_s=1.0)
+    assert trigger.see(stamped(1)) is None and trigger.see(stamped(2)) is None
+    items = [item for at_s in (60, 61, 62) if (item := trigger.see(stamped(at_s)))]
+    assert [frame.captured_s for frame in items[0].frames] == [60, 61, 62]

@@ -84,7 +84,11 @@ class Collector:
 
     def _drop_stale(self, now_s: float) -> None:
         """An item that was asked for long ago is not there any more when frames come again."""
-        fresh = [c for c in self._open if now_s - c.trigger_s <= MAX_WAIT_S]
+        fresh = [
+            c
+            for c in self._open
+            if len(c.frames) == self._votes or now_s - c.trigger_s <= MAX_WAIT_S
+        ]
         if len(fresh) < len(self._open):
             gone = len(self._open) - len(fresh)
             log.warning("trigger: %d items dropped, no frames for %g s", gone, MAX_WAIT_S)

@@ -45,10 +45,10 @@ def make_slow(daemon: Any, item_s: float) -> None:
     """Let a judgement begin with a line in the log and take its time."""
     judge = daemon.Judge.judge
 
-    def judge_slowly(self: Any, item: Any) -> Any:
+    def judge_slowly(self: Any, item: Any, **rest: Any) -> Any:
         daemon.log.info("judging begins")
         time.sleep(item_s)
-        return judge(self, item)
+        return judge(self, item, **rest)
 
     daemon.Judge.judge = judge_slowly
 
