@@ -17,7 +17,7 @@ from edge.errors import OutboxError
 
 log = logging.getLogger(__name__)
 
-# Small pages, a short log: a day of 2000 events writes 16 MB by tools.wear, 27 with the defaults.
+# Small pages, a short log: a day of 2000 events writes 17 MB by tools.wear, 27 with the defaults.
 # Exclusive: the log's index stays in memory instead of a third file, and nobody else writes.
 SCHEMA = """
 PRAGMA page_size=512;
