@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.broker import EmbeddedBroker
+from edge.brokers import Broker
 from edge.config import EXAMPLE_ROUTES, Config
 from edge.daemon import Daemon
 from edge.errors import SmartbinError
-from edge.mqtt import Broker, Link
+from edge.mqtt import Link
 from edge.shipped import samples
 from edge.values import Incoming, Message
 from edge.wire import Topics, encode

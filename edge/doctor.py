@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from edge.brokers import Broker
 from edge.bundle import Bundle
 from edge.cameras import shown
 from edge.capture import Capture
@@ -24,7 +25,7 @@ from edge.classifier import Classifier
 from edge.config import Config, check_routes
 from edge.errors import SmartbinError
 from edge.health import available_memory_mb, clock_synced, temperature_c, throttle_bits
-from edge.mqtt import Broker, Link
+from edge.mqtt import Link
 from edge.parts import broker_of, camera_spec, load_model, outbox_path
 from edge.values import Incoming, Message
 from edge.wire import Topics

@@ -10,12 +10,9 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -25,7 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.errors import ConfigError
+from edge.brokers import UNSUPPORTED_VERSION, Broker, remedy, unreachable
 from edge.values import Incoming, Message
 
 log = logging.getLogger(__name__)
@@ -36,47 +33,6 @@ THREAD_CHECK_S = 1.0
 SHORT_S, RIVAL_AT = 10.0, 3  # so many connections in a row that did not last so long
 MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
 MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
-# CONNACK reason codes (MQTT 5, 3.2.2.2)
-UNSUPPORTED_VERSION = 132
-BAD_CREDENTIALS = 134
-NOT_AUTHORIZED = 135
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and how to be let in; the password never shows in a repr."""
-
-    host: str
-    port: int
-    version: str = "auto"  # auto, 5 or 3.1.1
-    keepalive_s: int = 20
-    username: str = ""
-    password: str = ""
-    tls: ssl.SSLContext | None = None
-    retry_max_s: float = 60.0
-    stall_s: float = 30.0  # longest silence of the network below an unacknowledged packet
-
-    def __repr__(self) -> str:
-        return f"Broker({self.address})"
-
-    @property
-    def address(self) -> str:
-        return f"{self.host}:{self.port}{' with TLS' if self.tls else ''}"
-
-
-def tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
-    """Certificate and host name are always checked; raises ConfigError naming the file."""
-    for name in (ca_file, cert_file, key_file):
-        if name and not Path(name).is_file():
-            raise ConfigError([f"mqtt: {name}: no such file; put the certificate there"])
-    try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-        if cert_file:
-            context.load_cert_chain(cert_file, key_file)
-    except (ssl.SSLError, OSError) as error:
-        named = ca_file or cert_file or "the system's CA store"
-        raise ConfigError([f"mqtt: {named}: not usable for TLS ({error})"]) from error
-    return context
 
 
 class Link:
@@ -137,13 +93,7 @@ class Link:
         client = self._client
         if client is None or not self.connected:
             return None
-        info = client.publish(
-            message.topic,
-            message.payload,
-            qos=message.qos,
-            retain=message.retain,
-            properties=self._properties(message),
-        )
+        info = self._send(client, message)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def stop(self, last: Message | None = None, *, timeout_s: float = 2.0) -> None:
@@ -161,17 +111,20 @@ class Link:
     def _say_last(self, client: paho.Client, last: Message | None, timeout_s: float) -> None:
         if last is None:
             return
-        info = client.publish(
-            last.topic,
-            last.payload,
-            qos=last.qos,
-            retain=last.retain,
-            properties=self._properties(last),
-        )
+        info = self._send(client, last)
         try:
             info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError) as error:
             log.warning("mqtt: the last message was not sent: %s", error)
+
+    def _send(self, client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
+        return client.publish(
+            message.topic,
+            message.payload,
+            qos=message.qos,
+            retain=message.retain,
+            properties=self._properties(message),
+        )
 
     def _run(self) -> None:
         delay_s = RETRY_MIN_S
@@ -201,7 +154,7 @@ class Link:
             client.loop_start()
             accepted = self._wait_for_end(client)
         except (OSError, ValueError) as error:
-            self._report(_unreachable(self._broker.address, error))
+            self._report(unreachable(self._broker.address, error))
         finally:
             self._accepted.clear()
             self._client = None
@@ -284,7 +237,9 @@ class Link:
             self._protocol = paho.MQTTv311
             self._retry_now = True
         else:
-            self._report(f"{self._broker.address} refuses the connection: {code}{_remedy(code)}")
+            self._report(
+                f"{self._broker.address} refuses the connection: {code}{remedy(code.value)}"
+            )
         self._end_connection()
 
     def _disconnected(
@@ -357,16 +312,3 @@ def _carries_on(client: paho.Client) -> bool:
     """Whether paho's thread lives: a malformed packet ends it without a word (paho-mqtt 2)."""
     thread = getattr(client, "_thread", None)
     return thread is not None and thread.is_alive()
-
-
-def _unreachable(address: str, error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        remedy = "check mqtt.ca_file, the name in mqtt.host, and this host's clock"
-        return f"{address} shows a bad certificate: {error.verify_message}; {remedy}"
-    return f"cannot reach {address} ({error})"
-
-
-def _remedy(code: ReasonCode) -> str:
-    if code.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):  # Mosquitto says the latter for both
-        return "; check mqtt.username and the password"
-    return ""

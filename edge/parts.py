@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import IO
 
+from edge.brokers import Broker, tls_context
 from edge.bundle import Bundle, load_bundle
 from edge.cameras import CameraSpec
 from edge.config import Config, check_routes, where
 from edge.decide import Routes, Rules
 from edge.errors import BundleError, ConfigError, OutboxError
-from edge.mqtt import Broker, tls_context
 from edge.outbox import Outbox, default_path
 from edge.shipped import default_model
 from edge.triggers import Trigger, build_trigger
