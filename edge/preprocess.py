@@ -58,4 +58,4 @@ def resize_down(pixels: Pixels, width: int, height: int) -> Pixels:
         pixels = cast(Pixels, cv2.resize(even, half, interpolation=cv2.INTER_AREA))
     if pixels.shape[:2] == (height, width):
         return pixels
-    return cast(Pixels, cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
+    return cast(Pixels, cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR_EXACT))
