@@ -70,6 +70,7 @@ QUICK = {
 WRAPS = "subtracts bytes, which wraps where a colour decodes to one level less than expected"
 LEFT_OUT = {
     "test_daemon.py::test_broker_that_comes_late_gets_every_event": "races mosquitto_sub's start",
+    "test_daemon.py::test_a_slow_folder_is_no_silent_camera": "gives a camera half a second",
     "test_demo.py": "the demo is held against x86 instead, with time for emulation",
     "test_layers.py": "reads the source, which has no processor",
     "test_cameras.py::test_a_rotation_turns_clockwise": WRAPS,
