@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edge.values import Pixels
 
 Tensor = npt.NDArray[np.float32]
+FILL_GREY = 127  # around an item that was cut out: the zero of the networks' usual normalisation
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edge.preprocess import FILL_GREY
 from edge.values import Pixels
 from trainer.masks import box_of
 from trainer.recipe import Augment
+from trainer.surfaces import odd_bank
 
 ASPECT = 4 / 3  # of the cached pictures; rotation must happen where pixels are square
 
@@ -67,20 +69,28 @@ class Augmenter:
             self._good = torch.from_numpy(cutouts.good.copy())
             self._masks = torch.from_numpy(cutouts.masks).unsqueeze(1)
             self._bank = _channels_first(cutouts.bank)
+            self._odd = _channels_first(odd_bank(len(cutouts.bank) // 8 + 1, len(cutouts.bank)))
 
-    def batch(self, rows: npt.NDArray[np.int64], size_px: int, dice: torch.Generator) -> Tensor:
-        """(b, 3, size, size) float32, normalised, of these rows of the photos."""
+    def batch(
+        self, rows: npt.NDArray[np.int64], size_px: int, dice: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """These rows of the photos: (b, 3, size, size) float32, normalised; (b,) bool.
+
+        The second is true where the picture shows nothing of any class.
+        """
         draw = Draw(dice, len(rows), self._device)
+        nothing = torch.zeros(len(rows), dtype=torch.bool, device=self._device)
         index = torch.from_numpy(rows)
         if self._cutouts is None or self._spec.swap_share == 0:
             views = sample(self._load(self._photos, index), self._plain_view(draw), size_px)
         else:
-            views = self._with_swaps(index, size_px, draw)
+            nothing = draw.chance(self._spec.nothing_share)
+            views = self._with_swaps(index, nothing, size_px, draw)
         views = soften(views, draw, self._spec)
         views = recolour(views, draw, self._spec)
         views = add_noise(views, draw, self._spec).clamp_(0, 1)
         views = erase(views, draw, self._spec)
-        return views.sub_(self._mean).div_(self._std)
+        return views.sub_(self._mean).div_(self._std), nothing
 
     def _load(self, pictures: Tensor, index: Tensor) -> Tensor:
         """Rows of (n, c, h, w) uint8 as (b, c, h, w) float32, 0..1."""
@@ -120,7 +130,7 @@ class Augmenter:
             flip=draw.sign(),
         )
 
-    def _with_swaps(self, index: Tensor, size_px: int, draw: Draw) -> Tensor:
+    def _with_swaps(self, index: Tensor, nothing: Tensor, size_px: int, draw: Draw) -> Tensor:
         swapped = draw.chance(self._spec.swap_share) & self._good[index].to(self._device)
         boxes = self._boxes[index].to(self._device)
         view = choose(swapped, self._cut_view(boxes, draw), self._plain_view(draw))
@@ -131,16 +141,38 @@ class Augmenter:
         if len(which):
             masks = self._load(self._masks, index[which.cpu()])
             views[which] = self._pasted(views[which], masks, grid[which], draw)
+        which = nothing.nonzero().flatten()
+        if len(which):
+            masks = self._load(self._masks, index[which.cpu()])
+            views[which] = self._strange(masks, grid[which], draw)
         return views
 
     def _pasted(self, views: Tensor, masks: Tensor, grid: Tensor, draw: Draw) -> Tensor:
         few = Draw(draw.dice, len(views), self._device)
         alpha = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)
         alpha = ((alpha - few.column(0.3, 0.5)) / 0.4).clamp(0, 1)
-        return paste(views, alpha, self._surfaces(views.shape[-1], few), few)
+        pasted = paste(views, alpha, self._surfaces(views.shape[-1], few), few)
+        if self._spec.fill_share == 0:
+            return pasted
+        cut_out = views * alpha + FILL_GREY / 255 * (1 - alpha)
+        filled = few.chance(self._spec.fill_share).view(-1, 1, 1, 1)
+        return torch.where(filled, cut_out, pasted)
 
-    def _surfaces(self, size_px: int, draw: Draw) -> Tensor:
-        pictures = self._load(self._bank, draw.integers(len(self._bank)).cpu())
+    def _strange(self, masks: Tensor, grid: Tensor, draw: Draw) -> Tensor:
+        """Bare surfaces, and on half of them the outline of an item, made of another surface.
+
+        What the network must not be sure of (outlier exposure: Hendrycks et al., ICLR 2019).
+        """
+        few = Draw(draw.dice, len(grid), self._device)
+        size_px = grid.shape[1]
+        alpha = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)
+        alpha = alpha * few.chance(0.5).view(-1, 1, 1, 1)
+        things = self._surfaces(size_px, few, self._odd)
+        return paste(things, alpha, self._surfaces(size_px, few), few)
+
+    def _surfaces(self, size_px: int, draw: Draw, bank: Tensor | None = None) -> Tensor:
+        bank = self._bank if bank is None else bank
+        pictures = self._load(bank, draw.integers(len(bank)).cpu())
         view = View(
             centre_x=draw.span(-0.3, 0.3),
             centre_y=draw.span(-0.3, 0.3),

@@ -60,6 +60,8 @@ class Augment:
     item_min: float = bounded(0.3, 0.05, 1)  # size of a pasted item, of the picture's diagonal
     item_max: float = bounded(0.95, 0.05, 2)
     bank: int = bounded(600, 1, 100_000)  # surfaces made for the swaps
+    fill_share: float = bounded(0.0, 0, 1)  # of the swaps: on the grey that a segmenter leaves
+    nothing_share: float = bounded(0.0, 0, 1)  # bare surfaces and strange things, of no class
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Soft:
 
     temperature: float = bounded(2.0, 0.1, 50)
     alpha: float = bounded(0.7, 0, 1)  # share of the soft loss
+    cycle_epochs: int = bounded(0, 0, 10_000)  # views come again after so many; 0 is never
 
 
 @dataclass(frozen=True, slots=True)

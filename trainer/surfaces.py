@@ -29,6 +29,13 @@ def training_bank(count: int, seed: int) -> Pixels:
     return np.stack([_lit(makers[i % len(makers)](rng), rng) for i in range(count)])
 
 
+def odd_bank(count: int, seed: int) -> Pixels:
+    """(count, HEIGHT, WIDTH, 3) uint8 of what no sorted item is made of: wood, cloth, stone."""
+    rng = np.random.default_rng([seed, 2])
+    makers = (wood, cloth, speckle, stone)
+    return np.stack([_lit(makers[i % len(makers)](rng), rng) for i in range(count)])
+
+
 def challenge_surface(kind: Kind, rng: np.random.Generator) -> Pixels:
     """(HEIGHT, WIDTH, 3) uint8 that the training bank does not hold."""
     makers = CHALLENGE[kind]

@@ -97,6 +97,7 @@ class Run:
         self.net = placed(net, device)
         empty = checkpoint.network(recipe, len(data.classes), weights="scratch")
         self.judge = placed(empty, device).eval()
+        self._answers: dict[tuple[int, int, int], Tensor] = {}  # of the teacher: px, epoch, step
         self.ema = Ema(self.net, recipe.training.ema_decay)
         self.optimizer = torch.optim.AdamW(groups(self.net, recipe.training))
         power = recipe.training.class_weight_power
@@ -127,9 +128,10 @@ class Run:
     def _epoch(self, px: int, tick: Callable[[str], object]) -> float:
         spec = self.recipe.training
         # Seeded by epoch, so that a resumed run goes on exactly as an unbroken one.
+        shown = self._view_epoch()
         torch.manual_seed(spec.seed * 100_003 + self.epoch)
-        dice = torch.Generator().manual_seed(spec.seed * 100_003 + self.epoch)
-        shuffle = np.random.default_rng([spec.seed, self.epoch])
+        dice = torch.Generator().manual_seed(spec.seed * 100_003 + shown)
+        shuffle = np.random.default_rng([spec.seed, shown])
         order = shuffle.permutation(len(self.data.targets))
         self.net.train()
         total = 0.0
@@ -149,16 +151,17 @@ class Run:
     ) -> float:
         spec = self.recipe.training
         self._set_lr(self.epoch + step / self.steps_per_epoch)
-        views = self.data.augmenter.batch(rows, px, dice)
+        views, nothing = self.data.augmenter.batch(rows, px, dice)
         hard = F.one_hot(torch.from_numpy(self.data.targets[rows]), len(self.data.classes))
         hard = hard.float().to(self.device)
+        hard[nothing] = 1 / hard.shape[1]
         augment = self.recipe.augment
         views, hard = mixup(views, hard, augment.mixup_alpha, augment.mixup_share, shuffle)
         views = views.contiguous(memory_format=torch.channels_last)
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=bool(spec.bf16)):
             logits = self.net(views)
-        loss = self._loss(logits.float(), hard, views)
+        loss = self._loss(logits.float(), hard, lambda: self._taught(views, px, step))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if spec.clip_norm:
@@ -167,14 +170,28 @@ class Run:
         self.ema.update(self.net)
         return float(loss.detach())
 
-    def _loss(self, logits: Tensor, hard: Tensor, views: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, hard: Tensor, taught: Callable[[], Tensor]) -> Tensor:
         loss = hard_loss(logits, hard, self.weights, self.recipe.training.label_smoothing)
         if self.teacher is None:
             return loss
-        with torch.no_grad():
-            taught = self.teacher(views).float()
-        soft = soft_loss(logits, taught, self.recipe.soft.temperature)
+        soft = soft_loss(logits, taught(), self.recipe.soft.temperature)
         return self.recipe.soft.alpha * soft + (1 - self.recipe.soft.alpha) * loss
+
+    @torch.no_grad()
+    def _taught(self, views: Tensor, px: int, step: int) -> Tensor:
+        """The teacher's logits, (b, n); asked once for views that come again."""
+        assert self.teacher is not None
+        if not self.recipe.soft.cycle_epochs:
+            return self.teacher(views).float()  # type: ignore[no-any-return]
+        key = (px, self._view_epoch(), step)
+        if key not in self._answers:
+            self._answers[key] = self.teacher(views).float()
+        return self._answers[key]
+
+    def _view_epoch(self) -> int:
+        """The epoch whose views are shown: after `cycle_epochs` the first come again."""
+        cycle = self.recipe.soft.cycle_epochs if self.teacher is not None else 0
+        return self.epoch % cycle if cycle else self.epoch
 
     def validate(self) -> Score:
         """The averaged weights on the validation photos, in fp32 at the final size."""
