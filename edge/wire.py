@@ -59,6 +59,15 @@ class Stamp:
     segmenter: str
     clock_synced: bool
     picture: str = ""  # file name where the camera is a folder
+    fire_at: FireAt | None = None  # on a belt: when the item is at its diverter
+
+
+@dataclass(frozen=True, slots=True)
+class FireAt:
+    """When to act on the order, so that the full movement meets the item."""
+
+    ts: float  # seconds since the epoch, UTC
+    pulse: int | None = None  # count of the belt's encoder, where it has one
 
 
 def event_id(origin: Origin, seq: int) -> str:
@@ -93,7 +102,14 @@ def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[s
     }
     if stamp.picture:
         payload["picture"] = stamp.picture
+    if stamp.fire_at:
+        payload["fire_at"] = _fire_at(stamp.fire_at)
     return payload
+
+
+def _fire_at(fire_at: FireAt) -> dict[str, Any]:
+    when: dict[str, Any] = {"ts": round(fire_at.ts, 4)}  # 0.1 ms: 0.3 mm at 3 m/s
+    return when if fire_at.pulse is None else {**when, "pulse": fire_at.pulse}
 
 
 def decision_message(topics: Topics, payload: Mapping[str, Any], *, left_s: float) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from edge.decide import Routes, abstain
 from edge.health import WorkFigures, host_figures
 from edge.values import Decision, Incoming, Message
 from edge.wire import (
+    FireAt,
     Origin,
     Stamp,
     Topics,
@@ -64,6 +66,17 @@ def test_decision_is_perishable() -> None:
     assert message.expires_s == 2
     payload = check("decision", message)
     assert payload["id"] == "0123456789ab-7"
+
+
+@pytest.mark.parametrize("pulse", [None, 12_345])
+def test_decision_of_a_belt_says_when_to_fire(pulse: int | None) -> None:
+    """To a tenth of a millisecond, and by the encoder where there is one."""
+    stamp = dataclasses.replace(STAMP, fire_at=FireAt(101.123456, pulse))
+    payload = decision_payload(ORIGIN, SORTED, stamp)
+    check_payload("decision", payload)
+    expected = {"ts": 101.1235} if pulse is None else {"ts": 101.1235, "pulse": pulse}
+    assert payload["fire_at"] == expected
+    assert "fire_at" not in decision_payload(ORIGIN, SORTED, STAMP)
 
 
 @pytest.mark.parametrize("outcome", ["empty", "late", "fault"])
