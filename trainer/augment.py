@@ -7,6 +7,7 @@ done once, by one sampling of the cached picture straight to the network's input
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class Augmenter:
         device: str = "cpu",
     ) -> None:
         self._spec, self._device = spec, device
-        self._photos = _channels_first(pixels)
+        self._photos = channels_first(pixels)
         self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) / 255
         self._std = torch.tensor(std, device=device).view(1, 3, 1, 1) / 255
         self._cutouts = cutouts
@@ -68,8 +69,8 @@ class Augmenter:
             self._boxes = torch.tensor([box_of(m) for m in cutouts.masks], dtype=torch.float32)
             self._good = torch.from_numpy(cutouts.good.copy())
             self._masks = torch.from_numpy(cutouts.masks).unsqueeze(1)
-            self._bank = _channels_first(cutouts.bank)
-            self._odd = _channels_first(odd_bank(len(cutouts.bank) // 8 + 1, len(cutouts.bank)))
+            self._bank = channels_first(cutouts.bank)
+            self._odd = channels_first(odd_bank(len(cutouts.bank) // 8 + 1, len(cutouts.bank)))
 
     def batch(
         self, rows: npt.NDArray[np.int64], size_px: int, dice: torch.Generator
@@ -186,9 +187,32 @@ class Augmenter:
         return sample(pictures, view, size_px)
 
 
-def _channels_first(pictures: Pixels) -> Tensor:
+def channels_first(pictures: Pixels) -> Tensor:
     """(n, h, w, 3) to a (n, 3, h, w) tensor of its own."""
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+
+
+class Colours(Protocol):
+    """What of a recipe's augmentation is light, lens and sensor; see recipe.Augment."""
+
+    @property
+    def blur(self) -> float: ...
+    @property
+    def sharpen(self) -> float: ...
+    @property
+    def exposure(self) -> float: ...
+    @property
+    def contrast(self) -> float: ...
+    @property
+    def saturation(self) -> float: ...
+    @property
+    def tint(self) -> float: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def light_slope(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
 
 
 class Draw:
@@ -210,7 +234,7 @@ class Draw:
         """(b, 1, 1, 1) uniform in low..high."""
         return self.span(low, high).view(-1, 1, 1, 1)
 
-    def chance(self, share: float) -> Tensor:
+    def chance(self, share: float | Tensor) -> Tensor:
         """(b,) bool, true for about `share` of the batch."""
         return self.span(0, 1) < share
 
@@ -234,8 +258,11 @@ def choose(which: Tensor, one: View, other: View) -> View:
     return View(*(torch.where(which, getattr(one, n), getattr(other, n)) for n in names))
 
 
-def grid_of(view: View, size_px: int) -> Tensor:
-    """(b, size, size, 2) sampling grid: where in the picture each output pixel comes from."""
+def grid_of(view: View, size_px: int, width_px: int | None = None) -> Tensor:
+    """(b, size, width, 2) sampling grid: where in the picture each output pixel comes from.
+
+    The output shows 4:3 like the picture, whatever its pixels; without `width_px` it is square.
+    """
     cos, sin = view.angle.cos(), view.angle.sin()
     # output -1..1 -> world (square pixels) -> turned, unzoomed -> picture -1..1
     xx = view.flip * cos * view.stretch / view.zoom
@@ -245,7 +272,8 @@ def grid_of(view: View, size_px: int) -> Tensor:
     tx = view.centre_x - xx * view.offset_x - xy * view.offset_y
     ty = view.centre_y - yx * view.offset_x - yy * view.offset_y
     theta = torch.stack([torch.stack([xx, xy, tx], -1), torch.stack([yx, yy, ty], -1)], 1)
-    return F.affine_grid(theta, [len(theta), 1, size_px, size_px], align_corners=False)
+    size = [len(theta), 1, size_px, width_px or size_px]
+    return F.affine_grid(theta, size, align_corners=False)
 
 
 def sample(pictures: Tensor, view: View, size_px: int) -> Tensor:
@@ -254,26 +282,28 @@ def sample(pictures: Tensor, view: View, size_px: int) -> Tensor:
     return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
 
 
-def paste(items: Tensor, alpha: Tensor, surfaces: Tensor, draw: Draw) -> Tensor:
-    """Items (b, 3, s, s) on surfaces, with a soft contact shadow and, at times, see-through.
+def paste(
+    items: Tensor, alpha: Tensor, surfaces: Tensor, draw: Draw, clear_share: float | Tensor = 0.3
+) -> Tensor:
+    """Items (b, 3, h, w) on surfaces, with a soft contact shadow and, at times, see-through.
 
     See-through multiplies: what the item did to the white card it does to the new surface, which
-    is what clear glass and plastic do.
+    is what clear glass and plastic do. `clear_share` is one share or (b,) of them.
     """
-    size_px = items.shape[-1]
+    size = (items.shape[-2], items.shape[-1])
     small = F.avg_pool2d(alpha, 8, ceil_mode=True)
-    shadow = F.interpolate(small, size=(size_px, size_px), mode="bilinear", align_corners=False)
-    shift = max(1, size_px // 40)
+    shadow = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+    shift = max(1, size[1] // 40)
     dx, dy = (int(draw.integers(2 * shift + 1)[0]) - shift for _ in range(2))
     shadow = torch.roll(shadow, (dy, dx), (2, 3))
     ground = surfaces * (1 - draw.column(0.0, 0.55) * shadow)
-    clear = draw.column(0.0, 0.7) * draw.chance(0.3).view(-1, 1, 1, 1)
+    clear = draw.column(0.0, 0.7) * draw.chance(clear_share).view(-1, 1, 1, 1)
     through = (items * 1.15).clamp(max=1) * ground
     item = items * (1 - clear) + through * clear
     return item * alpha + ground * (1 - alpha)
 
 
-def soften(views: Tensor, draw: Draw, spec: Augment) -> Tensor:
+def soften(views: Tensor, draw: Draw, spec: Colours) -> Tensor:
     """Between a slight blur and a slight sharpening, per picture."""
     row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=views.device) / 16
     kernel = torch.outer(row, row).expand(3, 1, 5, 5)
@@ -281,7 +311,7 @@ def soften(views: Tensor, draw: Draw, spec: Augment) -> Tensor:
     return torch.lerp(views, blurred, draw.column(-spec.sharpen, spec.blur))
 
 
-def recolour(views: Tensor, draw: Draw, spec: Augment) -> Tensor:
+def recolour(views: Tensor, draw: Draw, spec: Colours) -> Tensor:
     """Exposure, contrast, saturation, white balance, gamma and uneven light.
 
     All but the last two are linear in the colour, so they make one 3 x 3 matrix per picture.
@@ -303,7 +333,7 @@ def recolour(views: Tensor, draw: Draw, spec: Augment) -> Tensor:
     return lit.clamp_(1e-4, 1).pow_(gamma)
 
 
-def add_noise(views: Tensor, draw: Draw, spec: Augment) -> Tensor:
+def add_noise(views: Tensor, draw: Draw, spec: Colours) -> Tensor:
     """Sensor noise on a third of the pictures, in place."""
     which = draw.chance(0.33).nonzero().flatten()
     sigma = draw.column(0, spec.noise)[which]
