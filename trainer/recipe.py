@@ -119,12 +119,17 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Text that `read_recipe` reads back to an equal recipe."""
-        lines = [f"name = {_literal(self.name)}"]
-        for section, values in self.as_dict().items():
-            if isinstance(values, dict):
-                lines += ["", f"[{section}]"]
-                lines += [f"{key} = {_literal(value)}" for key, value in values.items()]
-        return "\n".join(lines) + "\n"
+        return toml_of(self.name, self.as_dict())
+
+
+def toml_of(name: str, tables: dict[str, Any]) -> str:
+    """A recipe's sections as TOML; what is no table is passed over."""
+    lines = [f"name = {_literal(name)}"]
+    for section, values in tables.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{section}]"]
+            lines += [f"{key} = {_literal(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 SECTIONS = {
@@ -170,6 +175,20 @@ def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
 
 def parse_recipe(text: str, *, where: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """TOML text to a recipe."""
+    return Recipe(**parse_sections(text, SECTIONS, where=where, overrides=overrides))
+
+
+def parse_sections(
+    text: str,
+    sections: dict[str, Any],
+    *,
+    where: str,
+    overrides: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """TOML text to `name` and a value of each section's dataclass.
+
+    Raises ConfigError with all of its faults.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -178,17 +197,17 @@ def parse_recipe(text: str, *, where: str, overrides: dict[str, Any] | None = No
         section, _, name = key.partition(".")
         table.setdefault(section, {})[name] = value
     faults: list[str] = []
-    known = [*SECTIONS, "name"]
+    known = [*sections, "name"]
     faults += [
         f"{where}: {key}: unknown{_nearest(key, known)}" for key in table if key not in known
     ]
     parts = {
         section: _section(kind, table.get(section, {}), f"{where}: {section}", faults)
-        for section, kind in SECTIONS.items()
+        for section, kind in sections.items()
     }
     if faults:
         raise ConfigError(faults)
-    return Recipe(name=str(table.get("name", "unnamed")), **parts)
+    return {"name": str(table.get("name", "unnamed")), **parts}
 
 
 def _section(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
