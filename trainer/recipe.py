@@ -22,16 +22,23 @@ def one_of(default: str, *choices: str) -> Any:
     return field(default=default, metadata={"choices": choices})
 
 
+FAMILIES = ("lite0", "lite1", "lite2", "resnet18", "resnet50", "cnn-four", "cnn-pairs")
+LIBRARIES = ("timm:", "torchvision:")  # followed by the library's own name of a network
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """Which network, and where it starts from."""
 
-    family: str = one_of("lite0", "lite0", "lite1", "lite2")
-    blocks: int = bounded(11, 0, 40)  # 0 keeps all
-    head: int = bounded(256, 8, 4096)  # channels before the pool
+    # lite0 to lite2, resnet18, resnet50, cnn-four, cnn-pairs, timm:NAME or torchvision:NAME
+    family: str = field(default="lite0", metadata={"choices": FAMILIES, "prefixes": LIBRARIES})
+    blocks: int = bounded(11, 0, 40)  # of lite0 to lite2; 0 keeps all
+    head: int = bounded(256, 8, 4096)  # of lite0 to lite2: channels before the pool
     dropout: float = bounded(0.2, 0, 0.9)
-    weights: str = one_of("package")  # package, scratch, or a .pth file
+    weights: str = one_of("package")  # package, hub, scratch, or a .pth file
     size_px: int = bounded(224, 32, 1024)
+    # mean and deviation of the input: auto is what the family's published weights were made with
+    normalise: str = one_of("auto", "auto", "lite", "imagenet", "half")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,9 @@ class Augment:
     erase_share: float = bounded(0.2, 0, 1)
     mixup_alpha: float = bounded(0.2, 0, 5)
     mixup_share: float = bounded(0.5, 0, 1)  # of the batches
+    cutmix_share: float = bounded(0.0, 0, 1)  # of the batches that MixUp left alone
+    rand_ops: int = bounded(0, 0, 8)  # RandAugment: operations a picture; 0 is off
+    rand_magnitude: float = bounded(9, 0, 30)  # RandAugment: strength, 30 is the most
     swap_share: float = bounded(0.45, 0, 1)  # background swapped, where the mask is good
     item_min: float = bounded(0.3, 0.05, 1)  # size of a pasted item, of the picture's diagonal
     item_max: float = bounded(0.95, 0.05, 2)
@@ -69,7 +79,15 @@ class Training:
     """One plain loop."""
 
     epochs: int = bounded(35, 1, 10_000)
-    batch: int = bounded(32, 2, 4096)
+    batch: int = bounded(32, 2, 4096)  # of all processes together
+    optimizer: str = one_of("adamw", "adamw", "sgd", "adam")
+    momentum: float = bounded(0.9, 0, 0.999)  # of sgd
+    nesterov: int = bounded(0, 0, 1)  # of sgd
+    schedule: str = one_of("cosine", "cosine", "step", "plateau")
+    lr_floor: float = bounded(0.01, 0, 1)  # where cosine and plateau end, as a share of lr
+    step_epochs: int = bounded(5, 1, 10_000)  # of step: lr times lr_drop every so many
+    plateau_epochs: int = bounded(3, 1, 10_000)  # of plateau: so many without a lower val loss
+    lr_drop: float = bounded(0.5, 0.001, 1)  # factor of step and plateau
     lr: float = bounded(6e-4, 1e-7, 1)
     head_lr_factor: float = bounded(3, 0.1, 100)
     weight_decay: float = bounded(0.03, 0, 1)
@@ -78,9 +96,15 @@ class Training:
     class_weight_power: float = bounded(0.25, 0, 1)  # 0 all alike, 1 inverse frequency
     clip_norm: float = bounded(2.0, 0, 1000)  # 0 is off
     ema_decay: float = bounded(0.995, 0, 0.99999)  # per step
+    swa_share: float = bounded(0.0, 0, 0.9)  # last epochs averaged alike, instead of the EMA
+    swa_lr: float = bounded(0.1, 0.001, 1)  # lr while they are, as a share of lr
+    head_epochs: int = bounded(0, 0, 10_000)  # first phase: the head alone learns
+    tune_lr: float = bounded(0.0, 0, 1)  # lr of the second phase; 0 is the same
+    patience_epochs: int = bounded(0, 0, 10_000)  # ends after so many without a better; 0 is never
     small_px: int = bounded(160, 32, 1024)  # size of the first epochs; size_px turns it off
     small_share: float = bounded(0.45, 0, 1)  # of the epochs
     bf16: int = bounded(0, 0, 1)  # autocast; pays on a GPU, on one AVX-512 core it cost 6 to 25 %
+    fp16: int = bounded(0, 0, 1)  # autocast with a scaled loss, on a GPU; a CPU computes in fp32
     frozen_blocks: int = bounded(0, 0, 40)  # with the stem; 3 halve the time
     seed: int = bounded(0, 0, 2**31 - 1)
 
@@ -92,6 +116,7 @@ class Soft:
     temperature: float = bounded(2.0, 0.1, 50)
     alpha: float = bounded(0.7, 0, 1)  # share of the soft loss
     cycle_epochs: int = bounded(0, 0, 10_000)  # views come again after so many; 0 is never
+    teacher: str = one_of("")  # recipe that is trained first where no --teacher is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +175,16 @@ def shipped_recipes() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith("toml"))
 
 
+def recipe_summaries() -> dict[str, str]:
+    """The first comment of every shipped recipe, by its name."""
+    folder = resources.files("trainer") / "recipes"
+    found = {}
+    for name in shipped_recipes():
+        first = (folder / f"{name}.toml").read_text("utf-8").splitlines()[0]
+        found[name] = first.removeprefix("#").strip()
+    return found
+
+
 def find_recipe(name_or_path: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """A shipped recipe by its name, or a .toml file; `overrides` as {"training.epochs": 3}."""
     path = Path(name_or_path)
@@ -175,7 +210,10 @@ def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
 
 def parse_recipe(text: str, *, where: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """TOML text to a recipe."""
-    return Recipe(**parse_sections(text, SECTIONS, where=where, overrides=overrides))
+    parts = parse_sections(text, SECTIONS, where=where, overrides=overrides)
+    if faults := _together(parts["training"], where):
+        raise ConfigError(faults)
+    return Recipe(**parts)
 
 
 def parse_sections(
@@ -231,15 +269,37 @@ def _section(kind: Any, table: Any, where: str, faults: list[str]) -> Any:
 def _fault(value: Any, spec: Any) -> str | None:
     choices = spec.metadata.get("choices")
     if choices is not None:
-        if not isinstance(value, str):
-            return "must be text"
-        return None if not choices or value in choices else f"must be one of {', '.join(choices)}"
+        return _word_fault(value, choices, spec.metadata.get("prefixes", ()))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "must be a number"
     if spec.type == "int" and value != int(value):
         return "must be a whole number"
     low, high = spec.metadata["low"], spec.metadata["high"]
     return None if low <= value <= high else f"must be {low}..{high}"
+
+
+def _word_fault(value: Any, choices: tuple[str, ...], prefixes: tuple[str, ...]) -> str | None:
+    if not isinstance(value, str):
+        return "must be text"
+    named = any(value.startswith(prefix) and value != prefix for prefix in prefixes)
+    if not choices or value in choices or named:
+        return None
+    return f"must be one of {', '.join([*choices, *(f'{prefix}NAME' for prefix in prefixes)])}"
+
+
+def _together(training: Training, where: str) -> list[str]:
+    """Faults of values that are good alone and not beside each other."""
+    faults = []
+    if training.bf16 and training.fp16:
+        faults.append(f"{where}: training.bf16 and fp16 are both 1: choose one")
+    if training.head_epochs >= training.epochs:
+        faults.append(
+            f"{where}: training.head_epochs = {training.head_epochs}: must be under training.epochs"
+            f" = {training.epochs}, which counts both phases"
+        )
+    if training.nesterov and training.optimizer != "sgd":
+        faults.append(f"{where}: training.nesterov = 1: belongs to optimizer = 'sgd'")
+    return faults
 
 
 def _nearest(key: str, known: list[str]) -> str:
