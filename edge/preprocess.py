@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edge.values import Pixels
 
 Tensor = npt.NDArray[np.float32]
+Input = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 FILL_GREY = 127  # around an item that was cut out: the zero of the networks' usual normalisation
 
 
@@ -23,6 +24,11 @@ class Preprocessing:
     mean: tuple[float, float, float]  # RGB, on the 0..255 scale
     std: tuple[float, float, float]
     max_aspect: float = 4 / 3  # longer pictures lose their ends before they are squeezed
+
+
+def network_input(pixels: Pixels, spec: Preprocessing, *, takes_bytes: bool) -> Input:
+    """(1, size, size, 3) uint8 for a network that normalises by itself, else as `prepare`."""
+    return squeeze(pixels, spec)[None] if takes_bytes else prepare(pixels, spec)
 
 
 def prepare(pixels: Pixels, spec: Preprocessing) -> Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import time
 
+import cv2
 import numpy as np
 
 from edge.bundle import load_bundle
 from edge.pictures import read_picture
-from edge.preprocess import prepare
+from edge.preprocess import network_input
 from edge.runtime import Runtime
 from edge.shipped import samples, shipped
 
@@ -24,10 +25,14 @@ def main() -> None:
     runs = parser.parse_args().runs
     pixels = read_picture(samples() / "stills" / "can_wood.jpg")
     bundles = {p: load_bundle(shipped(f"models/student.{p}.onnx")) for p in ("int8", "fp32")}
-    batch = prepare(pixels, bundles["int8"].preprocessing)
+    spec = bundles["int8"].preprocessing
     runtimes = {p: Runtime(b.onnx, name=b.model_id, threads=1) for p, b in bundles.items()}
+    raw = runtimes["int8"].takes_bytes
+    batch = network_input(pixels, spec, takes_bytes=raw)
     steps = {f"network, {p}": (lambda r=r: r.run(batch)) for p, r in runtimes.items()}
-    steps["preprocessing of 512x384"] = lambda: prepare(pixels, bundles["int8"].preprocessing)
+    steps["preprocessing of 512x384"] = lambda: network_input(pixels, spec, takes_bytes=raw)
+    large = cv2.resize(pixels, (1280, 720))
+    steps["preprocessing of 1280x720"] = lambda: network_input(large, spec, takes_bytes=raw)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(runs):
         for name, step in steps.items():  # interleaved: a noisy moment meets all alike

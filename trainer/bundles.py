@@ -20,7 +20,7 @@ from edge.preprocess import Preprocessing
 from trainer.calibrate import RULE, Calibration
 from trainer.data import PhotoSet
 
-INPUT, OUTPUT = "pixels", "logits"  # (1, 3, S, S) float32 and (1, n) float32
+INPUT, OUTPUT = "pixels", "logits"  # (1, 3, S, S) float32 or, as shipped, (1, S, S, 3) uint8
 IR_VERSION = 9  # onnxruntime 1.18, the oldest that the edge allows, reads up to 10
 
 

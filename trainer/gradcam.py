@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Bundle
 from edge.errors import SmartbinError
-from edge.preprocess import Tensor, centre_crop, prepare
+from edge.preprocess import Tensor, centre_crop, network_input
 from edge.runtime import Runtime
 from edge.values import Pixels
 
@@ -49,7 +49,8 @@ class Evidence:
 
     def maps(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (n, h, w): each place's part in each class's logit."""
-        features = self._runtime.run(prepare(pixels, self._spec))[0]
+        batch = network_input(pixels, self._spec, takes_bytes=self._runtime.takes_bytes)
+        features = self._runtime.run(batch)[0]
         if features.ndim != 3 or features.shape[0] != self.weights.shape[1]:
             raise EvidenceError(f"evidence map: the last features have shape {features.shape}")
         return np.asarray(np.einsum("nk,khw->nhw", self.weights, features), np.float32)

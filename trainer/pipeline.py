@@ -21,6 +21,7 @@ from trainer.evaluate import evaluate, logits_of, truth_of
 from trainer.export import export
 from trainer.models import MEAN, STD
 from trainer.progress import bar
+from trainer.rawinput import take_bytes
 from trainer.recipe import Recipe
 from trainer.scoring import accuracy_entry
 from trainer.surfaces import training_bank
@@ -105,9 +106,9 @@ def package(
     with bar("prepare validation", len(source.val)) as tick:
         val = quantize.prepared(source.val, spec, tick)
     truth = truth_of(source.val, trained.classes)
-    calibration = _calibration_inputs(trained.recipe, source)
+    examples = _calibration_inputs(trained.recipe, source)
     least = trained.recipe.int8.least_agreement
-    int8 = quantize.quantize(fp32, calibration, val, truth, least_agreement=least, say=say)
+    int8 = quantize.quantize(fp32, examples, val, truth, least_agreement=least, say=say)
     figures: dict[str, Any] = {
         "int8_label_agreement": int8.chosen.agreement,
         "int8_variant": int8.chosen.name,
@@ -118,10 +119,12 @@ def package(
         ("fp32", fp32, logits_of(fp32, val)),
         ("int8", int8.onnx, int8.logits),
     ):
-        model = Model(onnx, precision, trained.classes, spec, calibrate(logits, truth), [], notes)
+        network = take_bytes(onnx, spec)
+        calibration = calibrate(logits, truth)
+        model = Model(network, precision, trained.classes, spec, calibration, [], notes)
         metrics, measured = measure(model, source, masks)
         models.append(replace(model, metrics=metrics))
-        figures[precision] = {**measured, "bytes": len(onnx)}
+        figures[precision] = {**measured, "bytes": len(network)}
     version = max(bundles.next_version(out / f"{name}.{m.precision}.onnx") for m in models)
     for model in models:
         bundles.write_bundle(out / f"{name}.{model.precision}.onnx", model, version)

@@ -16,7 +16,7 @@ from edge.bundle import load_bundle
 from edge.classifier import softmax
 from edge.errors import SmartbinError, UsageError
 from edge.pictures import read_picture
-from edge.preprocess import prepare
+from edge.preprocess import network_input, prepare
 from edge.runtime import Runtime
 from tests.harness import ROOT
 from tests.trainer.synthetic import TINY_RECIPE, write_photos
@@ -205,7 +205,9 @@ def test_the_map_adds_up_to_the_logit(path: Path) -> None:
     evidence = Evidence(bundle)
     maps = evidence.maps(pixels)
     assert maps.shape == (len(bundle.labels), 14, 14)
-    logits = Runtime(bundle.onnx, name="student").run(prepare(pixels, bundle.preprocessing))[0]
+    runtime = Runtime(bundle.onnx, name="student")
+    spec = bundle.preprocessing
+    logits = runtime.run(network_input(pixels, spec, takes_bytes=runtime.takes_bytes))[0]
     # int8 rounds the pooled features once more than the map does.
     close = 0.15 if bundle.precision == "int8" else 1e-3
     assert np.abs(maps.mean((1, 2)) + evidence.bias - logits).max() < close
