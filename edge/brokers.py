@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from edge.errors import ConfigError
 UNSUPPORTED_VERSION = 132
 BAD_CREDENTIALS = 134
 NOT_AUTHORIZED = 135
+PASSWORD_VARIABLE = "SMARTBIN_MQTT_PASSWORD"
+PASSWORD_CREDENTIAL = "mqtt-password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,25 @@ def tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
         named = ca_file or cert_file or "the system's CA store"
         raise ConfigError([f"mqtt: {named}: not usable for TLS ({error})"]) from error
     return context
+
+
+def read_password(password_file: str) -> str:
+    """From the file named, the systemd credential, or the environment, in this order."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    credential = Path(credentials) / PASSWORD_CREDENTIAL if credentials else None
+    path = Path(password_file) if password_file else credential
+    if path is None or (not password_file and not path.exists()):
+        return os.environ.get(PASSWORD_VARIABLE, "")
+    try:
+        if password_file and path.stat().st_mode & 0o077:
+            raise ConfigError(
+                [f"mqtt.password_file: {path}: others can read it; run: chmod 600 {path}"]
+            )
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(
+            [f"mqtt.password_file: {path}: cannot be read ({error.strerror})"]
+        ) from error
 
 
 def unreachable(address: str, error: Exception) -> str:

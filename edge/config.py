@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import textwrap
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.cameras import check_source, shown
 from edge.errors import ConfigError
-from edge.options import (
-    Reader,
-    default_of,
-    host_fault,
-    line_numbers,
-    name_fault,
-    option,
-    rule_of,
-)
+from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,25 +309,5 @@ def _lines_of(file: str) -> dict[str, int]:
 
 def template() -> str:
     """The text of config.toml: every option with its default, unit and range."""
-    parts = ["# Every option of smartbin with its default; after a change: smartbin check-config"]
-    for name, kind in SECTIONS.items():
-        doc = " ".join((kind.__doc__ or "").split())
-        parts += ["", *_comment(doc), f"[{name}]"]
-        for field in dataclasses.fields(kind):
-            parts += _option_lines(name, field)
-    return "\n".join(parts) + "\n"
-
-
-def _option_lines(section: str, field: dataclasses.Field[Any]) -> list[str]:
-    rule = rule_of(field)
-    default = default_of(field)
-    if isinstance(default, dict):
-        rows = [f'{label} = "{route}"' for label, route in EXAMPLE_ROUTES.items()]
-        return ["", f"# {rule.doc}", f"[{section}.{field.name}]", *rows]
-    allowed = rule.allowed(type(default))
-    note = rule.doc if allowed == "text" else f"{rule.doc} [{allowed}]"
-    return [*_comment(note), f"{field.name} = {json.dumps(default)}"]
-
-
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, 98, initial_indent="# ", subsequent_indent="#   ")
+    heading = "# Every option of smartbin with its default; after a change: smartbin check-config"
+    return template_of(SECTIONS, heading=heading, examples=EXAMPLE_ROUTES)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -196,3 +198,33 @@ def line_numbers(text: str) -> dict[str, int]:
             name = key[1].strip('"')
             lines.setdefault(f"{section}.{name}" if section else name, number)
     return lines
+
+
+def template_of(
+    sections: Mapping[str, type], *, heading: str, examples: Mapping[str, str] | None = None
+) -> str:
+    """A file with every option, its default, unit and range; `examples` fill an empty table."""
+    parts = [heading]
+    for name, kind in sections.items():
+        doc = " ".join((kind.__doc__ or "").split())
+        parts += ["", *_comment(doc), f"[{name}]"]
+        for field in dataclasses.fields(kind):
+            parts += _option_lines(name, field, examples or {})
+    return "\n".join(parts) + "\n"
+
+
+def _option_lines(
+    section: str, field: dataclasses.Field[Any], examples: Mapping[str, str]
+) -> list[str]:
+    rule = rule_of(field)
+    default = default_of(field)
+    if isinstance(default, dict):
+        rows = [f'{key} = "{value}"' for key, value in examples.items()]
+        return ["", f"# {rule.doc}", f"[{section}.{field.name}]", *rows]
+    allowed = rule.allowed(type(default))
+    note = rule.doc if allowed == "text" else f"{rule.doc} [{allowed}]"
+    return [*_comment(note), f"{field.name} = {json.dumps(default)}"]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 98, initial_indent="# ", subsequent_indent="#   ")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from pathlib import Path
 from typing import IO
 
-from edge.brokers import Broker, tls_context
+from edge.brokers import Broker, read_password, tls_context
 from edge.bundle import Bundle, load_bundle
 from edge.cameras import CameraSpec
 from edge.config import Config, check_routes, where
@@ -17,8 +16,6 @@ from edge.outbox import Outbox, default_path
 from edge.shipped import default_model
 from edge.triggers import Trigger, build_trigger
 
-PASSWORD_VARIABLE = "SMARTBIN_MQTT_PASSWORD"
-PASSWORD_CREDENTIAL = "mqtt-password"
 LEAST_STALL_S = 1.0  # a shorter silence is common on a mobile network
 
 
@@ -42,30 +39,11 @@ def broker_of(config: Config) -> Broker:
         version=mqtt.version,
         keepalive_s=mqtt.keepalive_s,
         username=mqtt.username,
-        password=_password(mqtt.password_file) if mqtt.username else "",
+        password=read_password(mqtt.password_file) if mqtt.username else "",
         tls=tls,
         retry_max_s=mqtt.retry_max_s,
         stall_s=max(LEAST_STALL_S, config.decision.deadline_ms / 1000),
     )
-
-
-def _password(password_file: str) -> str:
-    """From the file named, the systemd credential, or the environment, in this order."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    credential = Path(credentials) / PASSWORD_CREDENTIAL if credentials else None
-    path = Path(password_file) if password_file else credential
-    if path is None or (not password_file and not path.exists()):
-        return os.environ.get(PASSWORD_VARIABLE, "")
-    try:
-        if password_file and path.stat().st_mode & 0o077:
-            raise ConfigError(
-                [f"mqtt.password_file: {path}: others can read it; run: chmod 600 {path}"]
-            )
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError(
-            [f"mqtt.password_file: {path}: cannot be read ({error.strerror})"]
-        ) from error
 
 
 def camera_spec(config: Config) -> CameraSpec:
