@@ -286,11 +286,11 @@ def judge(
     return float(hits), float(F.cross_entropy(logits, truth))
 
 
-def append_row(path: Path, row: tuple[Any, ...]) -> None:
+def append_row(path: Path, row: tuple[Any, ...], fields: tuple[str, ...] = LOG_FIELDS) -> None:
     """One line of the losses; the header comes with the first."""
     fresh = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if fresh:
-            writer.writerow(LOG_FIELDS)
+            writer.writerow(fields)
         writer.writerow(row)
