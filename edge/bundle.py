@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import BundleError
+from edge.evidence import Rejection, parse_rejection
 from edge.preprocess import Preprocessing
 
 FORMAT = 1  # of the JSON; a higher one is from a newer smartbin
@@ -27,6 +28,7 @@ class Bundle:
     thresholds: tuple[float, ...]  # least calibrated confidence per label, 0..1
     min_margin: float  # least distance of the best two classes, 0..1
     precision: str  # int8 or fp32
+    rejection: Rejection | None  # what is none of the classes; None in older bundles
     onnx: bytes
     card: dict[str, Any]  # the whole JSON: metrics, recipe, data, licence
 
@@ -95,6 +97,7 @@ def _bundle_of(card: dict[str, Any], onnx: bytes, name: str, path: Path) -> Bund
             thresholds=tuple(float(card["thresholds"][label]) for label in labels),
             min_margin=float(card["min_margin"]),
             precision=str(card["precision"]),
+            rejection=_rejection(card, len(labels), path),
             onnx=onnx,
             card=card,
         )
@@ -104,6 +107,13 @@ def _bundle_of(card: dict[str, Any], onnx: bytes, name: str, path: Path) -> Bund
         ) from error
     _check_values(bundle, path)
     return bundle
+
+
+def _rejection(card: dict[str, Any], classes: int, path: Path) -> Rejection | None:
+    try:
+        return parse_rejection(card.get("reject"), classes)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; copy the bundle again") from error
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from edge.bundle import Bundle
 from edge.errors import BundleError
-from edge.preprocess import prepare
+from edge.evidence import features_of
+from edge.preprocess import network_input
 from edge.runtime import Runtime
 from edge.values import Pixels, Prediction
 
@@ -29,8 +30,16 @@ class Classifier:
 
     def classify(self, pixels: Pixels) -> Prediction:
         """(H, W, 3) uint8 RGB to probabilities, (n,) float32 in the order of `labels`."""
-        logits = self._runtime.run(prepare(pixels, self._bundle.preprocessing))[0]
-        return Prediction(probs=softmax(logits / self._bundle.temperature))
+        spec = self._bundle.preprocessing
+        batch = network_input(pixels, spec, takes_bytes=self._runtime.takes_bytes)
+        rejection = self._bundle.rejection
+        if rejection is None or not rejection.needs_features:
+            logits, features = self._runtime.run(batch)[0], None
+        else:
+            logits, features = (rows[0] for rows in self._runtime.run_with_features(batch))
+        calibrated = logits / np.float32(self._bundle.temperature)
+        evidence = None if rejection is None else rejection.evidence(calibrated, features)
+        return Prediction(softmax(calibrated), evidence)
 
     def _check_shapes(self) -> None:
         size = self._bundle.preprocessing.size_px
@@ -41,10 +50,21 @@ class Classifier:
                 f"{self._bundle.model_id}: {len(self._bundle.labels)} labels for a network "
                 f"with {outputs} outputs; the JSON belongs to another network"
             )
-        if tuple(self._runtime.input_shape[1:]) != (3, size, size):
+        self._check_features()
+        given = (1, size, size, 3) if self._runtime.takes_bytes else (1, 3, size, size)
+        if tuple(self._runtime.input_shape[1:]) != given[1:]:
             raise BundleError(
                 f"{self._bundle.model_id}: the network takes {self._runtime.input_shape}, "
-                f"preprocessing gives (1, 3, {size}, {size}); the JSON belongs to another network"
+                f"preprocessing gives {given}; the JSON belongs to another network"
+            )
+
+    def _check_features(self) -> None:
+        rejection = self._bundle.rejection
+        wanted = None if rejection is None else features_of(rejection)
+        if wanted is not None and self._runtime.features != wanted:
+            raise BundleError(
+                f"{self._bundle.model_id}: reject takes {wanted} features, the network gives "
+                f"{self._runtime.features}; the JSON belongs to another network"
             )
 
 

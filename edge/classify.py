@@ -18,7 +18,13 @@ class PictureClassifier:
     def __init__(self, model: Path | None = None, *, threads: int = 1) -> None:
         bundle = load_bundle(model or default_model())
         self._classifier = Classifier(bundle, threads=threads)
-        self._rules = Rules(bundle.labels, bundle.thresholds, bundle.min_margin, min_agreement=0)
+        self._rules = Rules(
+            bundle.labels,
+            bundle.thresholds,
+            bundle.min_margin,
+            min_agreement=0,
+            rejection=bundle.rejection,
+        )
 
     def classify(self, path: Path) -> dict[str, Any]:
         """The top three of a picture, JSON-ready; raises PictureError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.evidence import Rejection
 from edge.values import Decision, Outcome, Prediction
 
 TOP = 3
@@ -20,6 +21,7 @@ class Rules:
     thresholds: tuple[float, ...]  # least mean confidence, per label
     min_margin: float  # least distance between the best two classes
     min_agreement: float  # least share of the frames whose best class is the item's
+    rejection: Rejection | None = None  # what is none of the classes; None: only thresholds say
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Routes:
 def decide(predictions: Sequence[Prediction], *, rules: Rules, routes: Routes) -> Decision:
     """Average the votes, then sort or honestly abstain.
 
-    `ambiguous`: two classes are both likely, or the frames disagree. `unknown`: no class reaches
-    its threshold. Raises ValueError where there is no prediction.
+    `ambiguous`: two classes are both likely, or the frames disagree. `unknown`: it looks like no
+    class at all, or no class reaches its threshold. Raises ValueError where there is no prediction.
     """
     if not predictions:
         raise ValueError("decide needs at least one prediction")
@@ -72,6 +74,9 @@ def _judge(
     predictions: Sequence[Prediction],
 ) -> tuple[Outcome, str]:
     label, other = rules.labels[best], rules.labels[second]
+    strange = _strange(rules, predictions)
+    if strange:
+        return "unknown", strange
     agreement = votes / len(predictions)
     if agreement < rules.min_agreement:
         return "ambiguous", f"only {votes} of {len(predictions)} frames say {label}"
@@ -82,6 +87,20 @@ def _judge(
     if confidence < threshold:
         return "unknown", f"{label} {confidence:.0%} is under its threshold {threshold:.0%}"
     return "sorted", f"{label} {confidence:.0%}, {votes} of {len(predictions)} frames agree"
+
+
+def _strange(rules: Rules, predictions: Sequence[Prediction]) -> str:
+    """Why the item is none of the classes, by its mean evidence; empty where it may be one."""
+    if rules.rejection is None:
+        return ""
+    found = [p.evidence for p in predictions if p.evidence is not None]
+    if len(found) < len(predictions):
+        raise ValueError("decide has a rule of rejection and a prediction without evidence")
+    evidence = sum(found) / len(found)
+    # Not `<`: evidence that is no number must not pass.
+    if evidence >= rules.rejection.threshold:
+        return ""
+    return rules.rejection.reason(evidence, len(rules.labels))
 
 
 def abstain(outcome: Outcome, *, routes: Routes, reason: str) -> Decision:

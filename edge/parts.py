@@ -80,6 +80,7 @@ def rules_of(bundle: Bundle, config: Config) -> Rules:
         thresholds=bundle.thresholds,
         min_margin=bundle.min_margin,
         min_agreement=config.decision.min_agreement,
+        rejection=bundle.rejection,
     )
 
 

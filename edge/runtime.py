@@ -11,9 +11,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edge.errors import BundleError
-from edge.preprocess import Tensor
+from edge.preprocess import Input
 
 ort.set_default_logger_severity(3)  # errors only: it warns of a missing cpuinfo on every ARM start
+FEATURES = "features"  # name of the second output, where there is one
 
 
 def _int8_saturates() -> bool:
@@ -26,7 +27,7 @@ def _int8_saturates() -> bool:
 
 
 class Runtime:
-    """One network with one input and one output, on the CPU."""
+    """One network with one input, one output and perhaps its features, on the CPU."""
 
     def __init__(self, onnx: bytes, *, name: str, threads: int = 1) -> None:
         self._name = name
@@ -42,19 +43,33 @@ class Runtime:
         except Exception as error:  # onnxruntime's own exceptions share no nameable base
             raise BundleError(f"{name}: onnxruntime cannot open the network ({error})") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
+        extra = outputs[1:]
+        if len(inputs) != 1 or not outputs or [o.name for o in extra] not in ([], [FEATURES]):
             raise BundleError(
-                f"{name}: the network has {len(inputs)} inputs and {len(outputs)} outputs, "
-                "one of each is needed"
+                f"{name}: the network has {len(inputs)} inputs and {len(outputs)} outputs, one of "
+                f"each is needed, and no other output than {FEATURES!r} is allowed"
             )
         self._input, self._output = inputs[0].name, outputs[0].name
         self.input_shape = tuple(inputs[0].shape)  # a str or None stands for a free dimension
         self.output_shape = tuple(outputs[0].shape)
+        self.features = int(extra[0].shape[-1]) if extra else 0  # length of the second output
+        self.takes_bytes = inputs[0].type == "tensor(uint8)"
 
-    def run(self, batch: Tensor) -> npt.NDArray[np.float32]:
-        """(b, 3, S, S) float32 to the network's output, (b, n) float32 logits."""
+    def run(self, batch: Input) -> npt.NDArray[np.float32]:
+        """(b, 3, S, S) float32, or (b, S, S, 3) uint8 where it takes bytes, to (b, n) float32."""
+        return self._run([self._output], batch)[0]
+
+    def run_with_features(
+        self, batch: Input
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """As `run`, with the (b, k) float32 that the last layer sees."""
+        logits, features = self._run([self._output, FEATURES], batch)
+        return logits, features
+
+    def _run(self, outputs: list[str], batch: Input) -> list[npt.NDArray[np.float32]]:
         try:
-            outputs = self._session.run([self._output], {self._input: batch})
+            return cast(
+                list[npt.NDArray[np.float32]], self._session.run(outputs, {self._input: batch})
+            )
         except Exception as error:  # as above
             raise BundleError(f"{self._name}: onnxruntime cannot run it ({error})") from error
-        return cast(npt.NDArray[np.float32], outputs[0])

@@ -49,6 +49,7 @@ class Prediction:
     """Calibrated class probabilities of one crop, in the order of the bundle's labels."""
 
     probs: npt.NDArray[np.float32]  # (n,), sums to 1
+    evidence: float | None = None  # of being an item at all; None where the bundle has no rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,13 @@ LEAST_PROB = 1e-38  # the smallest float32; the logarithm of 0 has no place in a
 
 def rules_of(bundle: Bundle) -> Rules:
     """The bundle's own rules, for one frame alone."""
-    return Rules(bundle.labels, bundle.thresholds, bundle.min_margin, min_agreement=0.0)
+    return Rules(
+        bundle.labels,
+        bundle.thresholds,
+        bundle.min_margin,
+        min_agreement=0.0,
+        rejection=bundle.rejection,
+    )
 
 
 def decide_one(bundle: Bundle, prediction: Prediction) -> Decision:

@@ -25,7 +25,13 @@ def main() -> None:
     """Print what is made of every still."""
     bundle = load_bundle(default_model())
     classifier = Classifier(bundle)
-    rules = Rules(bundle.labels, bundle.thresholds, bundle.min_margin, min_agreement=0)
+    rules = Rules(
+        bundle.labels,
+        bundle.thresholds,
+        bundle.min_margin,
+        min_agreement=0,
+        rejection=bundle.rejection,
+    )
     stills = sorted((samples() / "stills").glob("*.jpg"))
     answer = {
         "machine": platform.machine(),
