@@ -9,13 +9,23 @@ from typing import Protocol
 
 from edge.classifier import Classifier
 from edge.decide import Routes, Rules, abstain, decide
-from edge.values import Crop, Decision, Frame, Item
+from edge.values import Appointment, Crop, Decision, Frame, Item
 
 
 class Segmenter(Protocol):
     """Cuts an item out of its frame."""
 
     def cut(self, frame: Frame, item: Item) -> Crop: ...
+
+
+class Timetable(Protocol):
+    """When an item on a belt meets the diverter of its route."""
+
+    def appointment(self, item: Item, route: str) -> Appointment | None:
+        """None where the item leaves the belt without anything moving."""
+
+    def missed(self, appointment: Appointment, now_s: float) -> str:
+        """Why it can no longer be kept, in words; empty where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class Verdict:
     frame_s: float  # of the newest frame that voted
     decided_s: float
     segmenter: str
+    appointment: Appointment | None = None  # on a belt, for what a diverter is to move
 
     @property
     def latency_ms(self) -> float:
@@ -44,6 +55,7 @@ class Judge:
         rules: Rules,
         routes: Routes,
         deadline_s: float,
+        timetable: Timetable | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._segmenter = segmenter
@@ -51,6 +63,7 @@ class Judge:
         self._rules = rules
         self._routes = routes
         self._deadline_s = deadline_s
+        self._timetable = timetable
         self._clock = clock
 
     def judge(self, item: Item, *, fault: str = "") -> Verdict:
@@ -58,25 +71,47 @@ class Judge:
 
         `fault` is what is wrong with the frames, in words: then nothing is judged by them.
         """
-        judged = item.present and not fault
+        judged = item.present and not fault and not item.barred
         crops = [self._segmenter.cut(frame, item) for frame in item.frames] if judged else []
-        decision = self._decide(crops, fault)
-        decided_s, frame_s = self._clock(), item.frames[-1].captured_s
-        if decided_s - frame_s > self._deadline_s:
-            reason = (
-                f"decided {decided_s - frame_s:.2f} s after the last frame, "
-                f"the deadline is {self._deadline_s:.2f} s"
-            )
-            decision = abstain("late", routes=self._routes, reason=reason)
+        decision = self._decide(item, crops, fault)
+        appointment = self._appointment(item, decision)
+        decided_s = self._clock()
+        frame_s = item.frames[-1].captured_s if item.frames else item.trigger_s
+        reason = self._too_late(decided_s, frame_s, appointment)
+        # What was kept back for a reason of its own keeps that reason: nothing moves for it anyway.
+        if reason and not item.barred:
+            decision, appointment = abstain("late", routes=self._routes, reason=reason), None
         return Verdict(
             decision=decision,
             trigger_s=item.trigger_s,
             frame_s=frame_s,
             decided_s=decided_s,
             segmenter=crops[0].segmenter if crops else "none",
+            appointment=appointment,
         )
 
-    def _decide(self, crops: list[Crop], fault: str) -> Decision:
+    def _appointment(self, item: Item, decision: Decision) -> Appointment | None:
+        if self._timetable is None or decision.outcome != "sorted":
+            return None
+        return self._timetable.appointment(item, decision.route)
+
+    def _too_late(self, decided_s: float, frame_s: float, appointment: Appointment | None) -> str:
+        """Why a decision comes too late, in words; empty where it does not."""
+        if self._timetable and appointment:
+            missed = self._timetable.missed(appointment, decided_s)
+            if missed:
+                return missed
+        if decided_s - frame_s <= self._deadline_s:
+            return ""
+        return (
+            f"decided {decided_s - frame_s:.2f} s after the last frame, "
+            f"the deadline is {self._deadline_s:.2f} s"
+        )
+
+    def _decide(self, item: Item, crops: list[Crop], fault: str) -> Decision:
+        if item.barred:
+            outcome, reason = item.barred
+            return abstain(outcome, routes=self._routes, reason=reason)
         if fault:
             return abstain("fault", routes=self._routes, reason=fault)
         if not crops:

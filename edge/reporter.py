@@ -11,8 +11,9 @@ from edge.judge import Verdict
 from edge.mqtt import Link
 from edge.outbox import Outbox
 from edge.postman import Postman
-from edge.values import Item
+from edge.values import Appointment, Item
 from edge.wire import (
+    FireAt,
     Origin,
     Stamp,
     State,
@@ -60,7 +61,7 @@ class Reporter:
         )
         self._outbox.add(event_message(self._origin.topics, payload))
         # The disk may have taken its time: what counts is how much is left now.
-        left_s = self.deadline_s - (self._clock() - verdict.frame_s)
+        left_s = self._until_s(verdict) - self._clock()
         message = decision_message(self._origin.topics, payload, left_s=left_s)
         if left_s <= 0 or self._link.publish(message) is None:
             self.undelivered += 1
@@ -100,14 +101,25 @@ class Reporter:
             frame_ts=verdict.frame_s + to_wall,
             decided_ts=verdict.decided_s + to_wall,
             latency_ms=latency_s * 1000,
-            expires_ms=max(0, round((self.deadline_s - latency_s) * 1000)),
+            expires_ms=max(0, round((self._until_s(verdict) - verdict.decided_s) * 1000)),
             segmenter=verdict.segmenter,
             clock_synced=self._clock_synced(),
-            picture=item.frames[-1].source,
+            picture=item.frames[-1].source if item.frames else "",
+            fire_at=_fire_at(verdict.appointment, to_wall),
         )
+
+    def _until_s(self, verdict: Verdict) -> float:
+        """When nothing may move for this decision any more, on the monotonic clock."""
+        if verdict.appointment:
+            return verdict.appointment.until_s
+        return verdict.frame_s + self.deadline_s
 
     def _clock_synced(self) -> bool:
         if self._clock() >= self._synced_until_s:
             self._synced = clock_synced()
             self._synced_until_s = self._clock() + CLOCK_CHECK_S
         return self._synced
+
+
+def _fire_at(appointment: Appointment | None, to_wall: float) -> FireAt | None:
+    return FireAt(appointment.act_s + to_wall, appointment.pulse) if appointment else None

@@ -27,11 +27,13 @@ class Frame:
 class Item:
     """What a trigger found worth a decision: the frames to vote on."""
 
-    frames: tuple[Frame, ...]  # at least one, oldest first
+    frames: tuple[Frame, ...]  # oldest first; none only where `barred` says why
     trigger_s: float  # monotonic clock
-    cause: str  # presence, interval, frame or command
+    cause: str  # presence, interval, frame, command, gate, encoder or line
     box_xyxy: Box | None = None  # where the item lies, if the trigger knows
     present: bool = True  # False: the trigger has evidence that the tray is empty
+    barred: tuple[Outcome, str] | None = None  # not to be judged by its frames, and why
+    place_mm: float | None = None  # on a belt: its middle, on the scale that runs with the belt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Crop:
     box_xyxy: Box
     mask: npt.NDArray[np.bool_] | None = None  # (h, w) of the crop, True on the item
     segmenter: str = "none"  # what made it; "none" is the whole frame
+    quality: float = 0.0  # of the mask, 0..1
+    note: str = ""  # why the whole frame is judged although a segmenter was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,15 @@ class Decision:
     confidence: float  # mean calibrated probability of `label`, 0..1
     top: tuple[tuple[str, float], ...]  # best three classes, best first
     reason: str  # one sentence for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """When an item on a belt meets its diverter, on the monotonic clock."""
+
+    act_s: float  # the order to move; the actuator's own delay is taken off already
+    until_s: float  # later, the movement would meet nothing, or the next item
+    pulse: int | None = None  # `act_s` as a count of the belt's encoder
 
 
 @dataclass(frozen=True, slots=True)
