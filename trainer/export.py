@@ -23,8 +23,11 @@ OPSET = 18
 TOLERANCE = 1e-3
 
 
-def export(net: nn.Module, size_px: int) -> bytes:
-    """ONNX bytes of a network: `pixels` (1, 3, S, S) float32 to `logits` (1, n) float32.
+Size = int | tuple[int, int]  # px: of a square, or height and width
+
+
+def export(net: nn.Module, size_px: Size) -> bytes:
+    """ONNX bytes of a network: `pixels` (1, 3, H, W) float32 to `logits` float32, (1, n) or a map.
 
     Raises SmartbinError where onnxruntime's logits differ from torch's.
     """
@@ -52,9 +55,14 @@ def fold_batchnorm(net: nn.Module) -> nn.Module:
     return folded
 
 
-def _trace(net: nn.Module, size_px: int) -> bytes:
+def _shape(size_px: Size) -> tuple[int, int, int, int]:
+    height_px, width_px = (size_px, size_px) if isinstance(size_px, int) else size_px
+    return 1, 3, height_px, width_px
+
+
+def _trace(net: nn.Module, size_px: Size) -> bytes:
     net = net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    example = torch.zeros(1, 3, size_px, size_px)
+    example = torch.zeros(_shape(size_px))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     chatter = io.StringIO()
     with warnings.catch_warnings(), redirect_stdout(chatter), redirect_stderr(chatter):
@@ -81,13 +89,13 @@ def _trace(net: nn.Module, size_px: int) -> bytes:
 
 
 @torch.no_grad()
-def parity(net: nn.Module, data: bytes, size_px: int, trials: int = 4) -> float:
+def parity(net: nn.Module, data: bytes, size_px: Size, trials: int = 4) -> float:
     """Greatest difference of a logit between torch and onnxruntime over random inputs."""
     runtime = Runtime(data, name="exported network")
     dice = np.random.default_rng(0)
     worst = 0.0
     for _ in range(trials):
-        batch = dice.standard_normal((1, 3, size_px, size_px)).astype(np.float32)
+        batch = dice.standard_normal(_shape(size_px)).astype(np.float32)
         expected = net(torch.from_numpy(batch)).numpy()
         worst = max(worst, float(np.abs(expected - runtime.run(batch)).max()))
     return worst
