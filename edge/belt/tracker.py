@@ -1,0 +1,195 @@
+"""Which items are on the belt: identity by trigger, in order, each with its own frames.
+
+Pure: time and position come in as values. An item waits for two things: its frames, which must
+have been exposed after its trigger while it was in the picture, and the gap behind it, because
+only that says whether a diverter can part it from the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+from edge.belt.clock import BeltClock
+from edge.values import Frame, Item, Outcome
+
+log = logging.getLogger(__name__)
+
+MAX_ITEMS = 64  # on the belt at once; a gate that chatters must not grow memory
+JAM_FACTOR = 3  # times the longest item
+FRAME_WAIT_S = 0.25  # from the end of an item's window to the latest arrival of its frame
+
+
+@dataclass(frozen=True, slots=True)
+class Optics:
+    """Where and when the camera sees what passed the trigger."""
+
+    camera_mm: float  # from the trigger to where the leading edge is in the picture's right place
+    window_mm: float  # how much further it may be and still be wholly in the picture
+    exposure_s: float  # how long before its time stamp a frame may have begun to be exposed
+    strobe_s: float  # from the trigger to the light
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """What a diverter can part."""
+
+    min_gap_mm: float  # between the end of one item and the beginning of the next
+    max_item_mm: float  # longer ones are two that touch, or a jam
+
+
+@dataclass(slots=True)
+class _Tracked:
+    number: int
+    cause: str
+    lead_s: float
+    lead_mm: float
+    trail_mm: float | None = None  # None while it is still in the beam
+    frames: list[Frame] = field(default_factory=list)
+    seen: bool = False  # its window has passed, or its frames are complete
+    crowd: str = ""  # why it cannot be parted from a neighbour
+
+
+class Tracker:
+    """Used by one thread; gives items back in the order in which they came."""
+
+    def __init__(self, *, clock: BeltClock, optics: Optics, spacing: Spacing, votes: int) -> None:
+        self._clock = clock
+        self._optics = optics
+        self._spacing = spacing
+        self._votes = votes
+        self._items: deque[_Tracked] = deque()
+        self._last: _Tracked | None = None  # the newest, even when it was given back
+        self._number = 0
+        self._jam = ""
+        self.refused = 0  # items beyond MAX_ITEMS, left to run off the end
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def lead(self, at_s: float, cause: str) -> bool:
+        """An item's leading edge is at the trigger; False where it is none, or too many wait."""
+        at_mm = self._clock.position_mm(at_s)
+        last = self._last
+        if last is not None and at_mm <= (last.lead_mm if last.trail_mm is None else last.trail_mm):
+            return False  # the belt turned back: the same item once more
+        if len(self._items) >= MAX_ITEMS:
+            self.refused += 1
+            log.warning("belt: %d items wait already; one more runs off the end", MAX_ITEMS)
+            return False
+        self._number += 1
+        item = _Tracked(self._number, cause, at_s, at_mm)
+        if last is not None:
+            self._mind_the_gap(last, item)
+        self._items.append(item)
+        self._last = item
+        return True
+
+    def trail(self, at_s: float) -> None:
+        """The end of the newest item is past the trigger."""
+        if self._last is not None:
+            at_mm = self._clock.position_mm(at_s)
+            self._last.trail_mm = max(at_mm, self._last.trail_mm or self._last.lead_mm)
+            self._check_length(self._last, at_mm)
+
+    def frame(self, frame: Frame) -> None:
+        """Give a frame to every item that was in the picture when it was exposed."""
+        lit_s = frame.captured_s - self._optics.exposure_s - self._optics.strobe_s
+        lit_mm = self._clock.position_mm(lit_s)
+        for item in self._items:
+            if item.seen:
+                continue
+            passed_mm = lit_mm - item.lead_mm - self._optics.camera_mm
+            if passed_mm > self._optics.window_mm:
+                item.seen = True
+            elif lit_s >= item.lead_s and passed_mm >= 0:
+                item.frames.append(frame)
+                item.seen = len(item.frames) >= self._votes
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the trigger, in words; empty while it is well."""
+        return self._jam
+
+    def ready(self, now_s: float, *, edges_until_s: float) -> Item | None:
+        """The oldest item, where all is known of it; call it again until it returns None.
+
+        `edges_until_s` is up to when the trigger has told of every edge.
+        """
+        edges_mm = self._clock.position_mm(edges_until_s)
+        self._check_jam(edges_mm)
+        if not self._items:
+            return None
+        oldest = self._items[0]
+        if not (self._is_seen(oldest, now_s) and self._is_parted(oldest, edges_mm)):
+            return None
+        self._items.popleft()
+        return self._given(oldest)
+
+    def clear(self) -> None:
+        """Forget the items; numbering goes on."""
+        self._items.clear()
+        self._last = None
+        self._jam = ""
+
+    def _check_jam(self, edges_mm: float) -> None:
+        """An item that does not end: two that touch at first, then a jam or a dirty sensor."""
+        last = self._last
+        if last is None or last.trail_mm is not None:
+            self._jam = ""
+            return
+        self._check_length(last, edges_mm)
+        length_mm = edges_mm - last.lead_mm
+        if length_mm > JAM_FACTOR * self._spacing.max_item_mm:
+            self._jam = (
+                f"the trigger has been covered for {length_mm:.0f} mm; clean it, or clear a jam"
+            )
+
+    def _mind_the_gap(self, before: _Tracked, item: _Tracked) -> None:
+        end_mm = before.lead_mm if before.trail_mm is None else before.trail_mm
+        gap_mm = item.lead_mm - end_mm
+        if gap_mm < self._spacing.min_gap_mm:
+            why = f"{gap_mm:.0f} mm apart, a diverter needs {self._spacing.min_gap_mm:g} mm"
+            before.crowd = (
+                before.crowd or f"too close: items {before.number} and {item.number} {why}"
+            )
+            item.crowd = before.crowd
+
+    def _check_length(self, item: _Tracked, end_mm: float) -> None:
+        length_mm = end_mm - item.lead_mm
+        if length_mm > self._spacing.max_item_mm and not item.crowd:
+            item.crowd = (
+                f"{length_mm:.0f} mm long, an item has at most {self._spacing.max_item_mm:g} mm: "
+                "two that touch?"
+            )
+
+    def _is_seen(self, item: _Tracked, now_s: float) -> bool:
+        """Its frames are complete, or none can come any more."""
+        if item.seen:
+            return True
+        # A camera that gives nothing at all must not hold an item for ever.
+        since_s = now_s - FRAME_WAIT_S - self._optics.exposure_s - self._optics.strobe_s
+        end_mm = item.lead_mm + self._optics.camera_mm + self._optics.window_mm
+        return self._clock.position_mm(since_s) > end_mm
+
+    def _is_parted(self, item: _Tracked, edges_mm: float) -> bool:
+        """What follows is far enough, or known to be too near; or it is barred anyway."""
+        if item.crowd or not item.frames or len(self._items) > 1:
+            return True
+        return item.trail_mm is not None and edges_mm - item.trail_mm >= self._spacing.min_gap_mm
+
+    def _given(self, item: _Tracked) -> Item:
+        barred: tuple[Outcome, str] | None = None
+        if item.crowd:
+            barred = ("ambiguous", item.crowd)
+        elif not item.frames:
+            barred = ("fault", "stale: no frame was exposed while the item was in the picture")
+        end_mm = item.lead_mm if item.trail_mm is None else item.trail_mm
+        return Item(
+            frames=tuple(item.frames),
+            trigger_s=item.lead_s,
+            cause=item.cause,
+            barred=barred,
+            place_mm=(item.lead_mm + end_mm) / 2,
+        )
