@@ -18,6 +18,7 @@ from torch import Tensor
 from edge.preprocess import FILL_GREY
 from edge.values import Pixels
 from trainer.masks import box_of
+from trainer.randaugment import rand_augment
 from trainer.recipe import Augment
 from trainer.surfaces import odd_bank
 
@@ -90,6 +91,8 @@ class Augmenter:
         views = soften(views, draw, self._spec)
         views = recolour(views, draw, self._spec)
         views = add_noise(views, draw, self._spec).clamp_(0, 1)
+        if self._spec.rand_ops:
+            views = rand_augment(views, draw, self._spec.rand_ops, self._spec.rand_magnitude)
         views = erase(views, draw, self._spec)
         return views.sub_(self._mean).div_(self._std), nothing
 

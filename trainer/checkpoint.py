@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from edge.errors import SmartbinError, UsageError
-from trainer.models import Lite, build
+from trainer import backbones
 from trainer.recipe import Recipe, parse_recipe
 
 
@@ -35,9 +36,14 @@ def save(path: Path, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SmartbinError(f"{path}: checkpoint cannot be written ({error.strerror})") from error
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the second
+        why = getattr(error, "strerror", None) or "is the disk full?"
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise SmartbinError(
+            f"{path}: checkpoint cannot be written ({why}); what was there is whole, free some "
+            "space and start again to go on"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -50,17 +56,9 @@ def load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: checkpoint cannot be read ({type(error).__name__})") from error
 
 
-def network(recipe: Recipe, classes: int, *, weights: str | None = None) -> Lite:
+def network(recipe: Recipe, classes: int, *, weights: str | None = None) -> nn.Module:
     """The recipe's network; `weights` overrides where it starts from."""
-    spec = recipe.network
-    return build(
-        spec.family,
-        classes,
-        blocks=spec.blocks,
-        head=spec.head,
-        drop=spec.dropout,
-        weights=weights or spec.weights,
-    )
+    return backbones.make(recipe.network, classes, weights)
 
 
 def load_trained(path: Path) -> Trained:

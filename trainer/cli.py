@@ -11,7 +11,24 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from trainer import cli_data, cli_report
+from trainer import cli_data, cli_release, cli_report, cli_train
+from trainer.options import (
+    AsJson,
+    BundleName,
+    BundlePath,
+    Cache,
+    Data,
+    DataName,
+    Device,
+    Licence,
+    Masks,
+    Names,
+    Out,
+    RunFolder,
+    Settings,
+    TrainNames,
+    ValNames,
+)
 from trainer.progress import bar
 
 # Before torch is loaded: OpenMP threads that spin while they wait made every operation last a
@@ -25,34 +42,11 @@ app = typer.Typer(
     add_completion=False,
 )
 app.registered_commands += cli_data.app.registered_commands
+app.registered_commands += cli_train.app.registered_commands
+app.registered_commands += cli_release.app.registered_commands
 app.registered_commands += cli_report.app.registered_commands
 TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "rich"})
 QUICK_PICTURES = 500
-
-Data = Annotated[Path, typer.Option("--data", help="Folder with one folder of pictures per class.")]
-Names = Annotated[Path | None, typer.Option("--names", help="List of file names, one a line.")]
-TrainNames = Annotated[
-    Path | None, typer.Option("--train-names", help="File names to train on, one a line.")
-]
-ValNames = Annotated[
-    Path | None, typer.Option("--val-names", help="File names to validate on, one a line.")
-]
-Masks = Annotated[
-    Path | None, typer.Option("--masks", help="CLASS/NAME.png saliency, to swap backgrounds with.")
-]
-BundlePath = Annotated[Path, typer.Option("--bundle", help="NAME.onnx, with NAME.json beside it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="A shipped recipe, or a .toml file.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, as training.epochs=3; repeatable.")
-]
-RunFolder = Annotated[Path, typer.Option("--run", help="Folder of the training.")]
-Cache = Annotated[Path, typer.Option("--cache", help="Where decoded pictures are kept.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder of the bundles.")]
-BundleName = Annotated[str, typer.Option("--name", help="Bundles are NAME.int8 and NAME.fp32.")]
-DataName = Annotated[str, typer.Option("--data-name", help="For the model card.")]
-Licence = Annotated[str, typer.Option("--data-licence", help="For the model card.")]
 
 
 def main() -> None:
@@ -117,35 +111,6 @@ def background(
 
 
 @app.command()
-def distill(
-    data: Data,
-    run: RunFolder,
-    train_names: TrainNames = None,
-    val_names: ValNames = None,
-    masks: Masks = None,
-    recipe: RecipeName = "smartbin",
-    teacher: Annotated[
-        Path | None, typer.Option(help="best.pt of a teacher; without one, plain fine-tuning.")
-    ] = None,
-    settings: Settings = None,
-    cache: Cache = Path("runs/cache"),
-    device: Device = "auto",
-) -> None:
-    """Train a student, with soft targets where there is a teacher; a killed run goes on."""
-    from trainer.recipe import find_recipe
-
-    chosen = find_recipe(recipe, overrides_of(settings))
-    source = _source(data, train_names, val_names, chosen.training.seed)
-    from trainer import pipeline
-
-    folders = pipeline.Folders(run, cache, masks)
-    best = pipeline.train(
-        chosen, source, folders, teacher=teacher, device=device_of(device), say=say
-    )
-    say(f"{best}: ready for `smartbin-train quantize --run {run}`")
-
-
-@app.command()
 def quantize(
     data: Data,
     run: RunFolder,
@@ -164,7 +129,7 @@ def quantize(
 
     trained = load_trained(run / "best.pt")
     seed = trained.recipe.training.seed
-    source = _source(data, train_names, val_names, seed, data_name, data_licence)
+    source = source_of(data, train_names, val_names, seed, data_name, data_licence)
     figures = pipeline.package(trained, source, masks, out, name, say)
     print(json.dumps(figures) if as_json else _figures_text(figures, out, name))
 
@@ -198,14 +163,14 @@ def run_all(
     chosen = find_recipe(recipe or recipes[preset], overrides_of(settings))
     seed = chosen.training.seed
     most = QUICK_PICTURES if preset == "quick" else None
-    source = _source(data, train_names, val_names, seed, data_name, data_licence, most)
+    source = source_of(data, train_names, val_names, seed, data_name, data_licence, most)
     from trainer import pipeline
     from trainer.checkpoint import load_trained
 
     folder = run or Path("runs") / preset
     folders = pipeline.Folders(folder, cache, masks)
     where = device_of(device)
-    best = pipeline.train(chosen, source, folders, teacher=None, device=where, say=say)
+    best = pipeline.train(chosen, source, folders, device=where, say=say)
     target = out or folder / "bundle"
     figures = pipeline.package(load_trained(best), source, masks, target, name, say)
     print(json.dumps(figures) if as_json else _figures_text(figures, target, name))
@@ -239,7 +204,7 @@ def device_of(wanted: str) -> str:
     return wanted
 
 
-def _source(
+def source_of(
     data: Path,
     train_names: Path | None,
     val_names: Path | None,

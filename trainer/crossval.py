@@ -25,12 +25,13 @@ from torch import nn
 from edge.errors import UsageError
 from trainer import checkpoint, pipeline
 from trainer.audit_run import save_whole
+from trainer.backbones import normalisation
 from trainer.bundles import Source
 from trainer.data import PhotoSet
-from trainer.recipe import Recipe
+from trainer.judge import placed, to_input
+from trainer.recipe import Network, Recipe
 from trainer.scoring import Report, report
 from trainer.splits import Ints, Plan, Split, list_text, split
-from trainer.train import placed, to_input
 from trainer.val import build_val
 
 Say = Callable[[str], object]
@@ -90,7 +91,7 @@ def _fold(
     train, val = (job.photos.subset(rows.tolist()) for rows in (sides.train, sides.val))
     folders = pipeline.Folders(folder, folder / "cache", job.masks)
     source = Source(job.photos.root.name, "not stated", train, val, None, None)
-    pipeline.train(recipe, source, folders, teacher=None, device=job.device, say=say)
+    pipeline.train(recipe, source, folders, device=job.device, say=say)
     scored, best = _judge_last(recipe, val, folder, job.device)
     row = {
         "identity": identity,
@@ -137,7 +138,7 @@ def _judge_last(recipe: Recipe, val: PhotoSet, folder: Path, device: str) -> tup
     net = checkpoint.network(recipe, len(val.classes), weights="scratch")
     net.load_state_dict(checkpoint.load(folder / "last.pt")["ema"])
     views = build_val(val, pipeline.preprocessing_of(recipe)).original
-    probs = _probabilities(placed(net, device).eval(), views, device)
+    probs = _probabilities(placed(net, device).eval(), views, device, recipe.network)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("picture", "label", *val.classes))
@@ -151,11 +152,13 @@ def _judge_last(recipe: Recipe, val: PhotoSet, folder: Path, device: str) -> tup
 
 @torch.no_grad()
 def _probabilities(
-    net: nn.Module, views: npt.NDArray[np.uint8], device: str
+    net: nn.Module, views: npt.NDArray[np.uint8], device: str, spec: Network
 ) -> npt.NDArray[np.float32]:
+    mean, std = normalisation(spec)
+    batches = (views[i : i + BATCH] for i in range(0, len(views), BATCH))
     parts = [
-        torch.softmax(net(to_input(views[i : i + BATCH], device)), 1).cpu()
-        for i in range(0, len(views), BATCH)
+        torch.softmax(net(to_input(batch, device, mean=mean, std=std)), 1).cpu()
+        for batch in batches
     ]
     return torch.cat(parts).numpy()  # type: ignore[no-any-return]
 

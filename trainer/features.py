@@ -10,8 +10,8 @@ import torch
 
 from edge.pictures import read_picture
 from edge.preprocess import Preprocessing, squeeze
+from trainer.judge import placed, to_input
 from trainer.models import FAMILY, MEAN, STD, build
-from trainer.train import placed, to_input
 from trainer.twins import Features
 
 BATCH = 32

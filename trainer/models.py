@@ -205,14 +205,19 @@ def load_in_order(net: Lite, path: Path, *, with_head: bool) -> int:
     return len(targets)
 
 
-def freeze(net: Lite, blocks: int) -> None:
-    """Keep the stem and the first `blocks` blocks as they are; 0 keeps nothing.
+def freeze(net: nn.Module, blocks: int) -> None:
+    """Keep the stem and the first `blocks` blocks of a Lite as they are; 0 keeps nothing.
 
     Edges and textures are the same everywhere, and their gradients, at the highest resolution,
     are half of the work.
     """
     if blocks == 0:
         return
+    if not isinstance(net, Lite):
+        raise UsageError(
+            f"training.frozen_blocks = {blocks}: belongs to lite0, lite1 and lite2; for other "
+            "networks use training.head_epochs"
+        )
     net.stem.requires_grad_(False)
     for i in range(min(blocks, len(net.blocks))):
         net.blocks[i].requires_grad_(False)

@@ -1,8 +1,7 @@
-"""What a training minimises, and how fast: losses, class weights, learning rates."""
+"""What a training minimises, and which weights do: losses, class weights, parameter groups."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.backbones import is_fresh
 from trainer.recipe import Training
+from trainer.schemes import lr_factor
+
+__all__ = ["class_weights", "groups", "hard_loss", "lr_factor", "soft_loss"]
 
 
-def lr_factor(epoch: float, spec: Training) -> float:
-    """Linear warm-up, then half a cosine down to 1 % of the peak."""
-    if epoch < spec.warmup_epochs:
-        return max(0.01, epoch / spec.warmup_epochs)
-    progress = (epoch - spec.warmup_epochs) / max(1e-9, spec.epochs - spec.warmup_epochs)
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
-
-
-def groups(net: nn.Module, spec: Training) -> list[dict[str, Any]]:
+def groups(net: nn.Module, spec: Training, peak_lr: float) -> list[dict[str, Any]]:
     """New layers learn faster than pretrained ones; biases and BatchNorm do not decay."""
     made = []
     for fresh in (False, True):
@@ -30,11 +25,9 @@ def groups(net: nn.Module, spec: Training) -> list[dict[str, Any]]:
             chosen = [
                 p
                 for name, p in net.named_parameters()
-                if p.requires_grad
-                and name.startswith(("head.", "classifier.")) == fresh
-                and (p.ndim < 2) == flat
+                if p.requires_grad and is_fresh(net, name) == fresh and (p.ndim < 2) == flat
             ]
-            peak = spec.lr * (spec.head_lr_factor if fresh else 1)
+            peak = peak_lr * (spec.head_lr_factor if fresh else 1)
             decay = 0.0 if flat else spec.weight_decay
             made.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
     return [group for group in made if group["params"]]

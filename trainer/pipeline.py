@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.errors import UsageError
 from edge.preprocess import Preprocessing, Tensor
 from trainer import bundles, quantize
 from trainer.augment import Augmenter, Cutouts
+from trainer.backbones import normalisation
 from trainer.background import KINDS, challenge
 from trainer.bundles import Model, Source
 from trainer.calibrate import calibrate
-from trainer.checkpoint import Trained, load_trained
+from trainer.checkpoint import Trained
 from trainer.data import MAX_ASPECT, check_classes, load_masks, load_pixels
 from trainer.evaluate import evaluate, logits_of, truth_of
 from trainer.export import export
-from trainer.models import MEAN, STD
+from trainer.memory import memory_advice
+from trainer.parallel import ALONE, World
 from trainer.progress import bar
 from trainer.rawinput import take_bytes
 from trainer.recipe import Recipe
 from trainer.scoring import accuracy_entry
 from trainer.surfaces import training_bank
-from trainer.train import Run, TrainSet
+from trainer.teachers import load as load_teachers
+from trainer.train import Run, TrainSet, Watch
 from trainer.val import build_val
 
 Say = Callable[[str], object]
@@ -42,37 +44,45 @@ class Folders:
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
     """What the edge must do to a picture for this recipe's network."""
-    return Preprocessing(recipe.network.size_px, MEAN, STD, MAX_ASPECT)
+    mean, std = normalisation(recipe.network)
+    return Preprocessing(recipe.network.size_px, mean, std, MAX_ASPECT)
 
 
 def train(
-    recipe: Recipe, source: Source, folders: Folders, *, teacher: Path | None, device: str, say: Say
+    recipe: Recipe,
+    source: Source,
+    folders: Folders,
+    *,
+    teachers: Sequence[Path] = (),
+    device: str,
+    say: Say,
+    world: World = ALONE,
+    watch: Watch = lambda epoch, score: None,
 ) -> Path:
-    """Train, or go on where a killed training stopped; returns the best checkpoint."""
+    """Train, or go on where a killed training stopped; returns the best checkpoint.
+
+    Several teachers are asked as one, their logits averaged. `watch` is called after every epoch.
+    """
     check_classes(source.train, source.val)
-    teaching = load_trained(teacher) if teacher else None
-    if teaching is not None:
-        check_teacher(teaching, source.train.classes, teacher)
-    data = _train_set(recipe, source, folders, device, say)
-    with bar("decode validation", len(source.val)) as tick:
-        val = build_val(source.val, preprocessing_of(recipe), folders.masks, tick)
-    net = teaching.net if teaching else None
-    run = Run(recipe, data, val, folders.run, teacher=net, device=device)
-    steps = run.steps_per_epoch
-    total = recipe.training.epochs * steps
-    with bar("train", total, run.epoch * steps) as tick:
-        best = run.fit(tick)
-    say(f"best of {run.epoch} epochs: {run.best[0]:.2%} on validation (mean of its surfaces)")
+    teaching = load_teachers(teachers, source.train.classes, recipe.network)
+    say = say if world.writes else _silent
+    with memory_advice(recipe):
+        with world.first_first():
+            data = _train_set(recipe, source, folders, device, say)
+        with bar("decode validation", len(source.val), shown=world.writes) as tick:
+            val = build_val(source.val, preprocessing_of(recipe), folders.masks, tick)
+        run = Run(recipe, data, val, folders.run, teacher=teaching, device=device, world=world)
+        steps = run.steps_per_epoch
+        total = recipe.training.epochs * steps
+        with bar("train", total, run.epoch * steps, shown=world.writes) as tick:
+            best = run.fit(tick, watch)
+    why = f", none better in {recipe.training.patience_epochs}: stopped" if run.stale else ""
+    say(f"best of {run.epoch} epochs: {run.best[0]:.2%} on validation (mean of surfaces){why}")
     return best
 
 
-def check_teacher(teacher: Trained, classes: tuple[str, ...], path: Path | None) -> None:
-    """A teacher of other classes, or of another order, would teach nonsense."""
-    if teacher.classes != classes:
-        raise UsageError(
-            f"{path}: the teacher's labels are {', '.join(teacher.classes)}, "
-            f"the data's are {', '.join(classes)}; they must be the same"
-        )
+def _silent(text: str) -> None:
+    """What the other processes of a training say."""
 
 
 def _train_set(recipe: Recipe, source: Source, folders: Folders, device: str, say: Say) -> TrainSet:
@@ -86,8 +96,9 @@ def _train_set(recipe: Recipe, source: Source, folders: Folders, device: str, sa
         bank = training_bank(recipe.augment.bank, recipe.training.seed)
         cutouts = Cutouts(masks, good, bank)
         say(f"{good.mean():.0%} of the training pictures have a mask good enough to swap with")
+    mean, std = normalisation(recipe.network)
     augmenter = Augmenter(
-        pixels, recipe.augment, mean=MEAN, std=STD, cutouts=cutouts, device=device
+        pixels, recipe.augment, mean=mean, std=std, cutouts=cutouts, device=device
     )
     train_set = source.train
     return TrainSet(augmenter, train_set.targets, train_set.classes, train_set.sha256())

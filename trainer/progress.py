@@ -7,8 +7,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar(what: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+def bar(
+    what: str, total: int, done: int = 0, *, shown: bool = True
+) -> Iterator[Callable[..., None]]:
     """Yields `tick`, to be called once per picture or step, with a new text if there is one."""
+    if not shown:
+        yield lambda *_: None
+        return
     try:
         from rich.console import Console
         from rich.progress import (

@@ -1,15 +1,16 @@
 """One plain training loop for students and teachers.
 
-AdamW (Loshchilov and Hutter, ICLR 2019), warm-up then cosine, label smoothing, MixUp, an average
-of the weights. With a teacher its soft targets join (Hinton et al. 2015), on the very view the
+What a recipe chooses stands beside it: optimizers, phases and learning rates in schemes.py, losses
+in objective.py, blends in mixes.py, averages of the weights in averages.py, several processes in
+parallel.py. With a teacher its soft targets join (Hinton et al. 2015), on the very view the
 student gets (Beyer et al., CVPR 2022: "a good and consistent teacher").
 """
 
 from __future__ import annotations
 
-import csv
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge.errors import UsageError
-from trainer import checkpoint
-from trainer.augment import Augmenter, mixup
-from trainer.models import MEAN, STD, freeze
-from trainer.objective import class_weights, groups, hard_loss, lr_factor, soft_loss
+from edge.errors import SmartbinError, UsageError
+from trainer import checkpoint, state
+from trainer.augment import Augmenter
+from trainer.averages import Ema, Swa, copied, refresh_batchnorm
+from trainer.backbones import is_fresh, normalisation
+from trainer.judge import Score, judge, placed
+from trainer.mixes import mix
+from trainer.models import freeze
+from trainer.objective import class_weights, groups, hard_loss, soft_loss
+from trainer.parallel import ALONE, World
 from trainer.recipe import Recipe
+from trainer.schemes import Schedule, optimizer_of, phase_of, swa_start
+from trainer.state import append_row
 from trainer.val import ValSet
 
-LOG_FIELDS = ("epoch", "px", "lr", "loss", "val_accuracy", "val_swapped", "val_loss", "seconds")
+BN_BATCHES = 16  # training batches that the statistics of SWA's weights are measured on
+Tick = Callable[[str], object]
+Watch = Callable[[int, Score], None]  # after every epoch: its number from 1, and its score
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +49,6 @@ class TrainSet:
     targets: npt.NDArray[np.int64]  # (n,)
     classes: tuple[str, ...]
     data_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A validation, in shares 0..1; `swapped` is None without masks."""
-
-    accuracy: float
-    loss: float
-    swapped: float | None
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """What the best epoch is chosen by: both surfaces count alike, then the loss."""
-        both = self.accuracy if self.swapped is None else (self.accuracy + self.swapped) / 2
-        return both, -self.loss
-
-
-class Ema:
-    """Exponential average of weights and BatchNorm statistics; what is validated and kept."""
-
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.state = {name: t.detach().clone() for name, t in net.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, net: nn.Module) -> None:
-        """One step; young averages forget faster, so that the pretrained start fades."""
-        self.steps += 1
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in net.state_dict().items():
-            if tensor.is_floating_point():
-                self.state[name].lerp_(tensor, 1 - keep)
-            else:
-                self.state[name].copy_(tensor)
 
 
 class Run:
@@ -87,58 +63,102 @@ class Run:
         *,
         teacher: nn.Module | None = None,
         device: str = "cpu",
+        world: World = ALONE,
     ) -> None:
+        spec = recipe.training
+        world.check_batch(spec.batch)
         self.recipe, self.data, self.val, self.folder = recipe, data, val, folder
-        self.device = device
+        self.device, self.world = device, world
         self.teacher = teacher.to(device).eval() if teacher is not None else None
-        torch.manual_seed(recipe.training.seed)
-        net = checkpoint.network(recipe, len(data.classes))
-        freeze(net, recipe.training.frozen_blocks)
-        self.net = placed(net, device)
-        empty = checkpoint.network(recipe, len(data.classes), weights="scratch")
-        self.judge = placed(empty, device).eval()
+        self.epoch, self.best, self.best_epoch = 0, (-1.0, 0.0), 0
+        self.steps_per_epoch = max(1, len(data.targets) // spec.batch)
         self._answers: dict[tuple[int, int, int], Tensor] = {}  # of the teacher: px, epoch, step
-        self.ema = Ema(self.net, recipe.training.ema_decay)
-        self.optimizer = torch.optim.AdamW(groups(self.net, recipe.training))
-        power = recipe.training.class_weight_power
-        self.weights = class_weights(data.targets, len(data.classes), power).to(device)
-        self.epoch, self.best = 0, (-1.0, 0.0)
-        self.steps_per_epoch = max(1, len(data.targets) // recipe.training.batch)
+        weights = class_weights(data.targets, len(data.classes), spec.class_weight_power)
+        self.weights = weights.to(device)
+        self._build()
         folder.mkdir(parents=True, exist_ok=True)
         self._resume_or_start()
 
-    def fit(self, tick: Callable[[str], object] = lambda text: None) -> Path:
+    def _build(self) -> None:
+        """Network, its average, optimizer and schedule, as they stand before the first epoch."""
+        spec, classes = self.recipe.training, len(self.data.classes)
+        torch.manual_seed(spec.seed)
+        with self.world.first_first():  # weights that are fetched are fetched once
+            net = checkpoint.network(self.recipe, classes)
+        self.net = placed(self.world.prepared(net), self.device)
+        empty = checkpoint.network(self.recipe, classes, weights="scratch")
+        self.judge = placed(empty, self.device).eval()
+        self.average = Ema(self.net, spec.ema_decay)
+        self.swa = Swa(self.average.state)
+        self.schedule = Schedule(spec)
+        half = autocast_type(spec.bf16, spec.fp16, self.device)
+        self._autocast = {"dtype": half or torch.bfloat16, "enabled": half is not None}
+        kind = torch.device(self.device).type
+        self.scaler = torch.amp.GradScaler(kind, enabled=half is torch.float16)
+        self.begin_phase()
+
+    def begin_phase(self) -> None:
+        """What may learn from here on, and its optimizer."""
+        phase = phase_of(self.epoch, self.recipe.training)
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(is_fresh(self.net, name) or not phase.head_only)
+        if not phase.head_only:
+            freeze(self.net, self.recipe.training.frozen_blocks)
+        spec = self.recipe.training
+        self.optimizer = optimizer_of(groups(self.net, spec, phase.lr), spec)
+        self.model = self.world.wrap(self.net)  # what forward is called on
+
+    def fit(self, tick: Tick = lambda text: None, watch: Watch = lambda epoch, score: None) -> Path:
         """Train what is left of the epochs; returns the best checkpoint. `tick` once a step."""
-        while self.epoch < self.recipe.training.epochs:
+        while self.epoch < self.recipe.training.epochs and not self.stale:
             started_s = time.monotonic()
+            if self.epoch and self.epoch == self.recipe.training.head_epochs:
+                self.begin_phase()
+                self.schedule.new_phase()
             px = size_of(self.epoch, self.recipe)
             loss = self._epoch(px, tick)
-            score = self.validate()
+            self._join_swa(px)
+            score = self.world.from_first(self.validate() if self.world.writes else None)
             self.epoch += 1
             self._keep(score)
-            seconds = time.monotonic() - started_s
-            append_row(self.folder / "training_losses.csv", self._row(px, loss, score, seconds))
+            if self.world.writes:
+                seconds = time.monotonic() - started_s
+                append_row(self.folder / "training_losses.csv", self._row(px, loss, score, seconds))
+            watch(self.epoch, score)
         return self.folder / "best.pt"
+
+    @property
+    def stale(self) -> bool:
+        """True where the recipe's patience has run out."""
+        patience = self.recipe.training.patience_epochs
+        return bool(patience) and self.epoch - self.best_epoch >= patience
 
     def _row(self, px: int, loss: float, score: Score, seconds: float) -> tuple[Any, ...]:
         swapped = "" if score.swapped is None else f"{score.swapped:.4f}"
         measured = (f"{score.accuracy:.4f}", swapped, f"{score.loss:.4f}", f"{seconds:.1f}")
         return (self.epoch, px, f"{self._lr():.2e}", f"{loss:.4f}", *measured)
 
-    def _epoch(self, px: int, tick: Callable[[str], object]) -> float:
+    def _epoch(self, px: int, tick: Tick) -> float:
         spec = self.recipe.training
         # Seeded by epoch, so that a resumed run goes on exactly as an unbroken one.
-        shown = self._view_epoch()
-        torch.manual_seed(spec.seed * 100_003 + self.epoch)
-        dice = torch.Generator().manual_seed(spec.seed * 100_003 + shown)
+        shown, rank = self._view_epoch(), self.world.rank
+        torch.manual_seed(spec.seed * 100_003 + self.epoch + 7_000_003 * rank)
+        dice = torch.Generator().manual_seed(spec.seed * 100_003 + shown + 7_000_003 * rank)
         shuffle = np.random.default_rng([spec.seed, shown])
         order = shuffle.permutation(len(self.data.targets))
-        self.net.train()
+        self.model.train()
+        if phase_of(self.epoch, spec).head_only:
+            rest(self.net)
         total = 0.0
         for step in range(self.steps_per_epoch):
-            rows = order[step * spec.batch : (step + 1) * spec.batch]
+            rows = self.world.rows(order[step * spec.batch : (step + 1) * spec.batch])
             total += self._step(rows, px, step, dice, shuffle)
             tick(f"epoch {self.epoch + 1}/{spec.epochs} {px} px loss {total / (step + 1):.3f}")
+        if not math.isfinite(total):
+            raise SmartbinError(
+                f"epoch {self.epoch + 1}: the loss is {total}; lower training.lr or set "
+                "training.clip_norm, and start again to go on from the epoch before"
+            )
         return total / self.steps_per_epoch
 
     def _step(
@@ -149,26 +169,28 @@ class Run:
         dice: torch.Generator,
         shuffle: np.random.Generator,
     ) -> float:
-        spec = self.recipe.training
         self._set_lr(self.epoch + step / self.steps_per_epoch)
         views, nothing = self.data.augmenter.batch(rows, px, dice)
         hard = F.one_hot(torch.from_numpy(self.data.targets[rows]), len(self.data.classes))
         hard = hard.float().to(self.device)
         hard[nothing] = 1 / hard.shape[1]
-        augment = self.recipe.augment
-        views, hard = mixup(views, hard, augment.mixup_alpha, augment.mixup_share, shuffle)
+        views, hard = mix(views, hard, self.recipe.augment, shuffle)
         views = views.contiguous(memory_format=torch.channels_last)
-        kind = torch.device(self.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=bool(spec.bf16)):
-            logits = self.net(views)
+        with torch.autocast(torch.device(self.device).type, **self._autocast):
+            logits = self.model(views)
         loss = self._loss(logits.float(), hard, lambda: self._taught(views, px, step))
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        if spec.clip_norm:
-            nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip_norm)
-        self.optimizer.step()
-        self.ema.update(self.net)
+        self._descend(loss)
         return float(loss.detach())
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss))
+        if self.recipe.training.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.training.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update(self.net)
 
     def _loss(self, logits: Tensor, hard: Tensor, taught: Callable[[], Tensor]) -> Tensor:
         loss = hard_loss(logits, hard, self.weights, self.recipe.training.label_smoothing)
@@ -193,70 +215,99 @@ class Run:
         cycle = self.recipe.soft.cycle_epochs if self.teacher is not None else 0
         return self.epoch % cycle if cycle else self.epoch
 
+    def _join_swa(self, px: int) -> None:
+        """In the recipe's last epochs their ends are averaged, and that is what is kept."""
+        spec = self.recipe.training
+        if not spec.swa_share or self.epoch < swa_start(spec):
+            return
+        self.swa.add(self.net)
+        self.judge.load_state_dict(self.swa.state)
+        refresh_batchnorm(self.judge, self._some_views(px))
+        self.swa.state = copied(self.judge)
+
+    def _some_views(self, px: int) -> Iterator[Tensor]:
+        dice = torch.Generator().manual_seed(self.recipe.training.seed)
+        order = np.random.default_rng(self.recipe.training.seed).permutation(len(self.data.targets))
+        size = self.recipe.training.batch
+        for step in range(min(BN_BATCHES, self.steps_per_epoch)):
+            yield self.data.augmenter.batch(order[step * size : (step + 1) * size], px, dice)[0]
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The weights that are validated and kept."""
+        return self.swa.state if self.swa.count else self.average.state
+
     def validate(self) -> Score:
         """The averaged weights on the validation photos, in fp32 at the final size."""
-        self.judge.load_state_dict(self.ema.state)
-        accuracy, loss = judge(self.judge, self.val.original, self.val.targets, self.device)
+        self.judge.load_state_dict(self.kept)
+        accuracy, loss = self._judged(self.val.original, self.val.targets)
         swapped = None
         if self.val.swapped is not None and self.val.swapped_targets is not None:
-            targets = self.val.swapped_targets
-            swapped, _ = judge(self.judge, self.val.swapped, targets, self.device)
+            swapped, _ = self._judged(self.val.swapped, self.val.swapped_targets)
         return Score(accuracy, loss, swapped)
+
+    def _judged(
+        self, views: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64]
+    ) -> tuple[float, float]:
+        mean, std = normalisation(self.recipe.network)
+        return judge(self.judge, views, targets, self.device, mean=mean, std=std)
 
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _set_lr(self, epoch: float) -> None:
-        factor = lr_factor(epoch, self.recipe.training)
+        factor = self.schedule.factor(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
 
-    def _identity(self) -> dict[str, Any]:
+    def _keep(self, score: Score) -> None:
+        self.schedule.seen(score.loss)
+        better = score.rank > self.best
+        if better:
+            self.best, self.best_epoch = score.rank, self.epoch
+        if not self.world.writes:
+            return
+        if better:
+            meta = {"epoch": self.epoch, "val_accuracy": score.accuracy}
+            content = {**self.identity(), **meta, "state": self.kept}
+            checkpoint.save(self.folder / "best.pt", content)
+        checkpoint.save(self.folder / "last.pt", state.content_of(self))
+
+    def _resume_or_start(self) -> None:
+        path = self.folder / "last.pt"
+        if not path.exists():
+            if self.world.writes:
+                (self.folder / "recipe.toml").write_text(self.recipe.to_toml(), "utf-8")
+            return
+        content = checkpoint.load(path)
+        if other := state.differing(self, content):
+            raise UsageError(
+                f"{self.folder}: holds a training with another {' and '.join(other)}; "
+                "name another --run or remove the folder"
+            )
+        state.resume(self, content)
+
+    def identity(self) -> dict[str, Any]:
+        """What a training is made from; a folder holds one such training only."""
         return {
             "recipe": self.recipe.to_toml(),
             "classes": list(self.data.classes),
             "data_sha256": self.data.data_sha256,
         }
 
-    def _keep(self, score: Score) -> None:
-        if score.rank > self.best:
-            self.best = score.rank
-            meta = {"epoch": self.epoch, "val_accuracy": score.accuracy}
-            content = {**self._identity(), **meta, "state": self.ema.state}
-            checkpoint.save(self.folder / "best.pt", content)
-        content = {
-            **self._identity(),
-            "epoch": self.epoch,
-            "best": list(self.best),
-            "net": self.net.state_dict(),
-            "ema": self.ema.state,
-            "ema_steps": self.ema.steps,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        checkpoint.save(self.folder / "last.pt", content)
 
-    def _resume_or_start(self) -> None:
-        path = self.folder / "last.pt"
-        if not path.exists():
-            (self.folder / "recipe.toml").write_text(self.recipe.to_toml(), "utf-8")
-            return
-        content = checkpoint.load(path)
-        other = [key for key, value in self._identity().items() if content.get(key) != value]
-        if other:
-            raise UsageError(
-                f"{self.folder}: holds a training with another {' and '.join(other)}; "
-                "name another --out or remove the folder"
-            )
-        self.net.load_state_dict(content["net"])
-        self.ema.state = {k: v.to(self.device) for k, v in content["ema"].items()}
-        self.ema.steps = int(content["ema_steps"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.epoch, self.best = int(content["epoch"]), tuple(content["best"])
+def rest(net: nn.Module) -> None:
+    """BatchNorm of a trunk that only gives features keeps its published statistics."""
+    for name, part in net.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and not is_fresh(net, name):
+            part.eval()
 
 
-def placed(net: nn.Module, device: str) -> nn.Module:
-    """On the device, in the memory order that its convolutions are fastest in."""
-    return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def autocast_type(bf16: int, fp16: int, device: str) -> torch.dtype | None:
+    """What activations are computed in; None for fp32, which a CPU does instead of fp16."""
+    if fp16 and device.startswith("cuda"):
+        return torch.float16
+    return torch.bfloat16 if bf16 else None
 
 
 def size_of(epoch: int, recipe: Recipe) -> int:
@@ -264,33 +315,3 @@ def size_of(epoch: int, recipe: Recipe) -> int:
     size_px, spec = recipe.network.size_px, recipe.training
     small = epoch < round(spec.small_share * spec.epochs)
     return min(spec.small_px, size_px) if small else size_px
-
-
-def to_input(views: npt.NDArray[np.uint8], device: str = "cpu") -> Tensor:
-    """(b, S, S, 3) uint8 to (b, 3, S, S) float32, normalised as the Lite weights expect."""
-    tensor = torch.from_numpy(np.ascontiguousarray(views)).to(device).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
-    return (tensor - mean) / std
-
-
-@torch.no_grad()
-def judge(
-    net: nn.Module, views: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], device: str
-) -> tuple[float, float]:
-    """Accuracy (0..1) and mean cross entropy of a network in evaluation mode."""
-    logits = torch.cat(
-        [net(to_input(views[i : i + 64], device)).cpu() for i in range(0, len(views), 64)]
-    )
-    truth = torch.from_numpy(targets)
-    hits = (logits.argmax(1) == truth).float().mean()
-    return float(hits), float(F.cross_entropy(logits, truth))
-
-
-def append_row(path: Path, row: tuple[Any, ...], fields: tuple[str, ...] = LOG_FIELDS) -> None:
-    """One line of the losses; the header comes with the first."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(fields)
-        writer.writerow(row)

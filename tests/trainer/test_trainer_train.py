@@ -10,38 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.errors import UsageError  # noqa: E402
-from tests.trainer.synthetic import TINY_RECIPE, write_photos  # noqa: E402
-from trainer import pipeline  # noqa: E402
-from trainer.bundles import Source  # noqa: E402
+from tests.trainer.runs import run, states_equal, tiny  # noqa: E402
+from tests.trainer.synthetic import TINY_RECIPE  # noqa: E402
 from trainer.checkpoint import load_trained, save  # noqa: E402
-from trainer.data import scan, split_random  # noqa: E402
-from trainer.objective import class_weights, hard_loss, lr_factor, soft_loss  # noqa: E402
-from trainer.recipe import Recipe, parse_recipe  # noqa: E402
+from trainer.objective import class_weights, hard_loss, soft_loss  # noqa: E402
+from trainer.recipe import parse_recipe  # noqa: E402
 
 pytestmark = pytest.mark.trainer
-
-
-def tiny(**training: float) -> Recipe:
-    overrides = {f"training.{key}": value for key, value in training.items()}
-    return parse_recipe(TINY_RECIPE, where="tiny", overrides=overrides)
-
-
-def source_in(tmp_path: Path) -> Source:
-    train, val = split_random(scan(write_photos(tmp_path, per_class=8)), 0.25, 0)
-    return Source("made up", "ours", train, val, None, None)
-
-
-def run(tmp_path: Path, name: str, recipe: Recipe, teacher: Path | None = None) -> Path:
-    folders = pipeline.Folders(tmp_path / name, tmp_path / "cache", tmp_path / "masks")
-    source = source_in(tmp_path)
-    return pipeline.train(
-        recipe, source, folders, teacher=teacher, device="cpu", say=lambda text: None
-    )
-
-
-def states_equal(one: Path, other: Path) -> bool:
-    a, b = load_trained(one).net.state_dict(), load_trained(other).net.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_killed_training_ends_with_the_same_weights(
@@ -128,13 +103,6 @@ def test_losses_have_their_known_values() -> None:
     logits = torch.randn(4, 3)
     assert float(soft_loss(logits, logits, 4.0)) == pytest.approx(0, abs=1e-6)
     assert float(soft_loss(logits, logits + 7, 2.0)) == pytest.approx(0, abs=1e-5)
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    """From next to nothing to the peak in the warm-up, then down to one hundredth."""
-    spec = tiny(warmup_epochs=2, epochs=10).training
-    factors = [lr_factor(epoch, spec) for epoch in (0, 1, 2, 6, 10)]
-    assert factors == pytest.approx([0.01, 0.5, 1.0, 0.505, 0.01])
 
 
 def test_class_weights_average_one() -> None:

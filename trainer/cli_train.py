@@ -1,0 +1,134 @@
+"""`smartbin-train teacher`, `distill` and `recipes`, mounted by trainer.cli."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.options import (
+    AsJson,
+    Cache,
+    Data,
+    Device,
+    Masks,
+    RecipeName,
+    RunFolder,
+    Settings,
+    TrainNames,
+    ValNames,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def teacher(
+    data: Data,
+    run: RunFolder,
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    recipe: RecipeName = "teacher-lite2",
+    settings: Settings = None,
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+) -> None:
+    """Train any recipe as a teacher, by the student's own loop; a killed run goes on."""
+    best = _train(data, run, (train_names, val_names), masks, recipe, [], settings, cache, device)
+    _say(f"{best}: ready for `smartbin-train distill --teacher {best}`")
+
+
+@app.command()
+def distill(
+    data: Data,
+    run: RunFolder,
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    recipe: RecipeName = "smartbin",
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="best.pt of a teacher; repeatable, their logits are averaged; without one, the "
+            "recipe's own teacher, or plain fine-tuning."
+        ),
+    ] = None,
+    settings: Settings = None,
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+) -> None:
+    """Train a student, with soft targets where there is a teacher; a killed run goes on.
+
+    Several processes, on GPUs or hosts: torchrun --nproc-per-node 2 -m trainer.cli distill ...
+    """
+    named = list(teacher or [])
+    best = _train(
+        data, run, (train_names, val_names), masks, recipe, named, settings, cache, device
+    )
+    _say(f"{best}: ready for `smartbin-train quantize --run {run}`")
+
+
+def _train(
+    data: Path,
+    run: Path,
+    lists: tuple[Path | None, Path | None],
+    masks: Path | None,
+    recipe: str,
+    teachers: list[Path],
+    settings: list[str] | None,
+    cache: Path,
+    device: str,
+) -> Path:
+    from trainer.cli import device_of, overrides_of, source_of
+    from trainer.recipe import find_recipe
+
+    chosen = find_recipe(recipe, overrides_of(settings))
+    source = source_of(data, *lists, chosen.training.seed)
+    from trainer import parallel, pipeline
+
+    folders = pipeline.Folders(run, cache, masks)
+    with parallel.world(device_of(device)) as world:
+        say = _say if world.writes else _nothing
+        if chosen.soft.teacher and not teachers:
+            own = find_recipe(chosen.soft.teacher)
+            say(f"no --teacher: first the recipe's own, {own.name}")
+            there = pipeline.Folders(run / "teacher", cache, masks)
+            teachers = [
+                pipeline.train(own, source, there, device=world.device, say=say, world=world)
+            ]
+        return pipeline.train(
+            chosen,
+            source,
+            folders,
+            teachers=teachers,
+            device=world.device,
+            say=say,
+            world=world,
+        )
+
+
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """The shipped recipes, a line each; their files say where each comes from."""
+    from trainer.recipe import recipe_summaries
+
+    found = recipe_summaries()
+    if as_json:
+        print(json.dumps(found))
+        return
+    width = max(map(len, found))
+    for name, summary in found.items():
+        print(f"{name:<{width}}  {summary}")
+
+
+def _say(text: str) -> None:
+    from trainer.cli import say
+
+    say(text)
+
+
+def _nothing(text: str) -> None:
+    """The other processes of a training are silent."""
