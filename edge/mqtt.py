@@ -277,6 +277,7 @@ class Link:
                 response_topic=getattr(properties, "ResponseTopic", ""),
                 correlation=getattr(properties, "CorrelationData", None),
                 received_s=time.monotonic(),
+                expires_s=getattr(properties, "MessageExpiryInterval", None),
             )
         )
 
@@ -305,6 +306,8 @@ class Link:
             properties.MessageExpiryInterval = message.expires_s
         if message.correlation is not None:
             properties.CorrelationData = message.correlation
+        if message.response_topic:
+            properties.ResponseTopic = message.response_topic
         return properties
 
 

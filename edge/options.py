@@ -8,7 +8,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class Rule:
     unit: str = ""
     check: Check | None = None
     show: Callable[[str], str] = str  # how a value may be printed
+    entry: type = str  # of a table: what its entries are; `dict` for tables that are read elsewhere
+    rows: tuple[str, ...] = ()  # of a table: what fills it in the template, in place of examples
 
     def allowed(self, kind: type) -> str:
         """The range in words, as config.toml's comments and every fault print it."""
@@ -94,10 +96,16 @@ class Reader:
 
     def fault(self, dotted: str, sentence: str) -> None:
         """Add a fault about the key `dotted`, with the line on which it stands."""
-        line = self._lines.get(dotted, 0)
+        line = self._line_of(dotted)
         where = f"{self._file}:{line} {dotted}" if line else f"{self._file} {dotted}"
         joint = " " if sentence.startswith("=") else ": "
         self._faults.append((line, where + joint + sentence))
+
+    def _line_of(self, dotted: str) -> int:
+        """Where a key stands, or the table around it; 0 where neither is found."""
+        while dotted and dotted not in self._lines:
+            dotted = dotted.rpartition(".")[0]
+        return self._lines.get(dotted, 0)
 
     @property
     def faults(self) -> list[str]:
@@ -108,11 +116,14 @@ class Reader:
         """A section that nobody reads is a fault: a setting would be silently lost."""
         for name in self._document:
             if name not in known:
-                self.fault(name, f"unknown section{_nearest(name, list(known))}")
+                self.fault(name, f"unknown section{nearest(name, list(known))}")
 
     def section(self, name: str, kind: type) -> Any:
         """One section as its dataclass; options at fault keep their default."""
-        table = self._document.get(name, {})
+        return self.table(name, self._document.get(name, {}), kind)
+
+    def table(self, name: str, table: Any, kind: type) -> Any:
+        """A table that stands at the dotted `name`, as its dataclass, like a section."""
         if not isinstance(table, dict):
             self.fault(name, f"must be a section, written [{name}]")
             return kind()
@@ -121,7 +132,7 @@ class Reader:
         for key, value in table.items():
             dotted = f"{name}.{key}"
             if key not in fields:
-                self.fault(dotted, f"unknown key{_nearest(key, list(fields))}")
+                self.fault(dotted, f"unknown key{nearest(key, list(fields))}")
                 continue
             sentence = self._refusal(fields[key], value, dotted)
             if sentence:
@@ -140,8 +151,8 @@ class Reader:
         if not _is_a(value, kind):
             return f"{shown}{_KINDS.get(kind, '')}"
         if rule.choices and value not in rule.choices:
-            return shown + _nearest(str(value), list(rule.choices), else_list=False)
-        if rule.low is not None and rule.high is not None and not rule.low <= value <= rule.high:
+            return shown + nearest(str(value), list(rule.choices), else_list=False)
+        if not _in_bounds(value, rule):
             return shown
         problem = rule.check(value) if rule.check else None
         return f"= {rule.show(value)!r}: {problem}" if problem else None
@@ -150,7 +161,7 @@ class Reader:
         if not isinstance(value, dict):
             return f"must be a table, written [{dotted}]"
         for key, entry in value.items():
-            problem = rule.check(entry) if isinstance(entry, str) and rule.check else "must be text"
+            problem = _entry_problem(entry, rule)
             if problem:
                 self.fault(f"{dotted}.{key}", f"= {entry!r}: {problem}")
         return None
@@ -169,12 +180,30 @@ def _converted(field: dataclasses.Field[Any], value: Any) -> Any:
     if isinstance(field.default, float):
         return float(value)
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if isinstance(v, str)}
+        rule = rule_of(field)
+        good = {k: v for k, v in value.items() if _is_a(v, rule.entry) and _in_bounds(v, rule)}
+        return {k: float(v) for k, v in good.items()} if rule.entry is float else good
     return value
 
 
-def _nearest(word: str, known: list[str], *, else_list: bool = True) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+def _entry_problem(entry: Any, rule: Rule) -> str | None:
+    """What is wrong with one entry of a table, in words."""
+    if rule.entry is str:
+        return rule.check(entry) if isinstance(entry, str) and rule.check else "must be text"
+    if rule.entry is dict:
+        return None if isinstance(entry, dict) else "must be a table of its own"
+    if not _is_a(entry, rule.entry):
+        return f"must be {rule.allowed(rule.entry)}{_KINDS.get(rule.entry, '')}"
+    return None if _in_bounds(entry, rule) else f"must be {rule.allowed(rule.entry)}"
+
+
+def _in_bounds(value: Any, rule: Rule) -> bool:
+    return rule.low is None or rule.high is None or rule.low <= value <= rule.high
+
+
+def nearest(word: str, known: Iterable[str], *, else_list: bool = True) -> str:
+    """The known word that was probably meant, or all of them, to end a sentence with."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known are {', '.join(sorted(known))}" if else_list else ""
@@ -219,8 +248,8 @@ def _option_lines(
     rule = rule_of(field)
     default = default_of(field)
     if isinstance(default, dict):
-        rows = [f'{key} = "{value}"' for key, value in examples.items()]
-        return ["", f"# {rule.doc}", f"[{section}.{field.name}]", *rows]
+        rows = rule.rows or [f'{key} = "{value}"' for key, value in examples.items()]
+        return ["", *_comment(rule.doc), f"[{section}.{field.name}]", *rows]
     allowed = rule.allowed(type(default))
     note = rule.doc if allowed == "text" else f"{rule.doc} [{allowed}]"
     return [*_comment(note), f"{field.name} = {json.dumps(default)}"]

@@ -87,6 +87,7 @@ class Message:
     retain: bool = False
     expires_s: int | None = None  # MQTT 5 message expiry, whole seconds
     correlation: bytes | None = None
+    response_topic: str = ""  # MQTT 5: where an answer is awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,4 @@ class Incoming:
     response_topic: str = ""
     correlation: bytes | None = None
     received_s: float = 0.0  # monotonic clock
+    expires_s: int | None = None  # MQTT 5: what the broker has left of the message's expiry

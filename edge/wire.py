@@ -26,7 +26,7 @@ class Topics:
         return f"bins/v1/{self.site}/{self.bin}"
 
     def of(self, name: str) -> str:
-        """Topic of state, birth, decision, event, health or ack."""
+        """Topic of state, birth, decision, order, event, health or ack."""
         return f"{self.root}/{name}"
 
     @property
@@ -43,6 +43,7 @@ class Origin:
     boot: str  # one random id for each start of the daemon
     model: str  # name@version of the bundle
     software: str  # version of smartbin
+    host: str = ""  # whose clock its times are of; empty where that is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def decision_payload(origin: Origin, decision: Decision, stamp: Stamp) -> dict[s
         "segmenter": stamp.segmenter,
         "clock": _clock(stamp.clock_synced),
     }
+    if origin.host:
+        payload["host"] = origin.host
     if stamp.picture:
         payload["picture"] = stamp.picture
     if stamp.fire_at:
@@ -115,7 +118,14 @@ def _fire_at(fire_at: FireAt) -> dict[str, Any]:
 def decision_message(topics: Topics, payload: Mapping[str, Any], *, left_s: float) -> Message:
     """For actuators: never retained, and gone from the broker `left_s` from now, rounded up."""
     expires_s = max(1, math.ceil(left_s))
-    return Message(topics.of("decision"), encode(payload), qos=1, expires_s=expires_s)
+    return Message(
+        topics.of("decision"),
+        encode(payload),
+        qos=1,
+        expires_s=expires_s,
+        correlation=str(payload["id"]).encode(),
+        response_topic=topics.of("ack"),
+    )
 
 
 def event_message(topics: Topics, payload: Mapping[str, Any]) -> Message:
@@ -187,6 +197,70 @@ def birth_message(
         "ts": round(ts, 3),
     }
     return Message(origin.topics.of("birth"), encode(payload), qos=1, retain=True)
+
+
+def ack_payload(
+    id: str, result: str, ms: float, *, reason: str = "", device: str = ""
+) -> dict[str, Any]:
+    """What an actuator answers; `ms` from the receipt to the end of the movement."""
+    payload: dict[str, Any] = {"v": SCHEMA, "id": id, "result": result, "ms": ms}
+    if reason:
+        payload["reason"] = reason
+    if device:
+        payload["device"] = device
+    return payload
+
+
+def order_message(
+    origin: Origin, verb: str, *, id: str, route: str, ts: float, expires_ms: int, synced: bool
+) -> Message:
+    """For the bin's own actuator, by an operator's command: `move` to a route, or `clear`."""
+    payload: dict[str, Any] = {
+        "v": SCHEMA,
+        "id": id,
+        "site": origin.topics.site,
+        "bin": origin.topics.bin,
+        "verb": verb,
+        "route": route,
+        "decided_ts": round(ts, 3),
+        "expires_ms": expires_ms,
+        "clock": _clock(synced),
+    }
+    if origin.host:
+        payload["host"] = origin.host
+    return Message(
+        origin.topics.of("order"),
+        encode(payload),
+        qos=1,
+        expires_s=max(1, math.ceil(expires_ms / 1000)),
+        correlation=id.encode(),
+        response_topic=origin.topics.of("ack"),
+    )
+
+
+def record_message(
+    origin: Origin,
+    kind: str,
+    details: Mapping[str, Any],
+    *,
+    seq: int,
+    ts: float,
+    clock_synced: bool,
+) -> Message:
+    """An event of another type, numbered among the others: `movement` or `command`."""
+    payload = {
+        "v": SCHEMA,
+        "type": kind,
+        "id": event_id(origin, seq),
+        "site": origin.topics.site,
+        "bin": origin.topics.bin,
+        "boot": origin.boot,
+        "seq": seq,
+        **details,
+        "ts": round(ts, 3),
+        "clock": _clock(clock_synced),
+    }
+    return Message(origin.topics.of("event"), encode(payload), qos=1)
 
 
 def health_message(origin: Origin, figures: Mapping[str, Any], *, ts: float) -> Message:

@@ -20,7 +20,7 @@ DOORS = {
     "picamera2": {"edge/cameras/picam.py"},
     "amqtt": {"edge/broker.py"},
     "sqlite3": {"edge/store.py"},
-    "gpiozero": set(),
+    "gpiozero": {"edge/actuator/gpio.py"},
 }
 # Steps of the flow: each knows values, never another step.
 STEPS = {"triggers", "segmenters", "classifier", "decide", "cameras", "capture"}

@@ -1,0 +1,101 @@
+"""A two-way diverter: a valve or coil pushes it over, a spring or the valve brings it back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edge.actuator.devices.base import (
+    NO_PIN,
+    Device,
+    DwellOptions,
+    Limits,
+    pin_option,
+    switch_option,
+)
+from edge.actuator.devices.onoff import await_switch, close_all, route_fault
+from edge.actuator.gpio import Output, Pins, Switch
+from edge.actuator.values import JammedError, Order
+from edge.options import option
+
+
+@dataclass(frozen=True, slots=True)
+class DiverterOptions(DwellOptions):
+    """diverter: two ways, one output; off is straight on, which is the safe way."""
+
+    pin: int = pin_option("Valve or coil, through a driver.")
+    route: str = option("", "Compartment of the way that is not straight on.")
+    active_high: bool = option(True, "Whether high is on.")
+    travel_s: float = option(
+        0.3, "Longest time from end to end; without a switch, always.", low=0, high=10, unit="s"
+    )
+    max_on_s: float = option(5.0, "Longest time on, ever.", low=0.01, high=60, unit="s")
+    home_switch: int = switch_option("Switch that is pressed at home; -1: none.")
+    end_switch: int = switch_option("Switch that is pressed at the other end; -1: none.")
+
+
+def faults(options: DiverterOptions) -> Iterator[tuple[str, str]]:
+    """What is wrong with route and times, as (key, sentence)."""
+    problem = route_fault(options.route)
+    if problem:
+        yield "route", problem
+    if options.travel_s + options.dwell_s > options.max_on_s:
+        yield "max_on_s", f"= {options.max_on_s:g}: must not be less than travel_s + dwell_s"
+
+
+def build(name: str, options: DiverterOptions, pins: Pins) -> Diverter:
+    """The device, its output off; raises ActuatorError."""
+    output = pins.output(options.pin, active_high=options.active_high)
+    home, end = (
+        None if pin == NO_PIN else pins.switch(pin)
+        for pin in (options.home_switch, options.end_switch)
+    )
+    return Diverter(
+        name=name,
+        route=options.route,
+        limits=options.limits,
+        output=output,
+        travel_s=options.travel_s,
+        home_switch=home,
+        end_switch=end,
+    )
+
+
+class Diverter(Device):
+    """Off is home; the time on is bounded by travel and dwell, which the config holds in bounds."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        route: str,
+        limits: Limits,
+        output: Output,
+        travel_s: float,
+        home_switch: Switch | None = None,
+        end_switch: Switch | None = None,
+    ) -> None:
+        super().__init__(name=name, routes={route: 1.0}, limits=limits)
+        self._output = output
+        self._travel_s = travel_s
+        self._home_switch = home_switch
+        self._end_switch = end_switch
+        self._closed = False
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        with contextlib.suppress(JammedError):
+            self.home()
+        self._closed = True
+        close_all((self._output, self._home_switch, self._end_switch))
+
+    def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
+        self._output.on()
+        await_switch(self.name, "the end was not reached", self._end_switch, self._travel_s, stop)
+
+    def _return(self) -> None:
+        self._output.off()
+        await_switch(self.name, "home was not reached", self._home_switch, self._travel_s, None)

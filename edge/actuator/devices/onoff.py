@@ -1,0 +1,41 @@
+"""What the devices share that are driven by one switched output: valve, coil, relay."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+
+from edge.actuator.devices.base import jammed, pause, until
+from edge.actuator.gpio import Output, Switch
+from edge.options import name_fault
+
+
+def route_fault(text: str) -> str | None:
+    """Refuse a compartment that is missing or cannot be one."""
+    return name_fault(text) if text else 'is missing; write route = "COMPARTMENT"'
+
+
+def await_switch(
+    name: str, what: str, switch: Switch | None, travel_s: float, stop: threading.Event | None
+) -> None:
+    """Wait for an end switch, at most for the time of travel, or for all of it without one.
+
+    Raises JammedError where the switch did not answer, BrokenOffError where `stop` was set.
+    """
+    if switch is None:
+        pause(travel_s, stop or threading.Event())
+    elif not until(lambda: switch.pressed, travel_s, stop):
+        raise jammed(name, what, switch.pin, travel_s)
+
+
+def close_all(parts: Iterable[Output | Switch | None]) -> None:
+    """Outputs off, all pins let go; one that fails does not keep the others."""
+    for part in parts:
+        with contextlib.suppress(OSError):
+            if part is None:
+                continue
+            off = getattr(part, "off", None)
+            if off:
+                off()
+            part.close()

@@ -1,0 +1,123 @@
+"""Which ids were ever moved for: a line is in the file before the device stirs.
+
+At most once is kept through kills and restarts: what a dying process wrote is in the kernel, and
+an id that was written is never moved again, whether its movement ended or not. A power cut may
+take the last lines with it, since nothing is forced onto the card for each item; by the time the
+host is up again, the orders of before have expired.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from edge.errors import SmartbinError
+
+KEEP = 20_000  # ids; a decision lives for a minute at most, so this is far more than any replay
+MAX_ID = 128
+ID = re.compile(r"[!-~]{1,128}")  # printable, no blanks: a torn or damaged line is none
+
+
+class LedgerError(SmartbinError):
+    """The ledger cannot be kept; nothing moves then."""
+
+
+def default_path() -> Path:
+    """$STATE_DIRECTORY under systemd, else the user's state folder."""
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    folder = Path(state) if state else Path.home() / ".local" / "state" / "smartbin"
+    return folder / "moves.journal"
+
+
+class Ledger:
+    """Ids, oldest first, in one file that is appended to; None keeps them in memory alone."""
+
+    def __init__(self, path: Path | None, *, keep: int = KEEP) -> None:
+        self._path = path
+        self._keep = keep
+        self._lock = threading.Lock()  # guards everything below
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._lines = 0  # in the file
+        self._fd = -1
+        if path is not None:
+            self._open(path)
+
+    def claim(self, id: str) -> bool:
+        """Record that an id is moved for; False where it was before. Raises LedgerError."""
+        with self._lock:
+            if id in self._ids:
+                return False
+            self._append(id)
+            self._ids[id] = None
+            if len(self._ids) > self._keep:
+                self._ids.popitem(last=False)
+            if self._lines > 2 * self._keep:
+                self._shorten()
+            return True
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = -1
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = _opened(path)
+            text = path.read_bytes().decode("ascii", "replace")
+        except BlockingIOError as error:
+            raise LedgerError(
+                f"{path}: another actuator uses this ledger; end it, or set actuator.ledger"
+            ) from error
+        except OSError as error:
+            raise LedgerError(f"{path}: {error.strerror}; set actuator.ledger") from error
+        lines = text.splitlines()
+        self._lines = len(lines)
+        for line in lines[-self._keep :]:
+            if ID.fullmatch(line):
+                self._ids[line] = None
+        if text and not text.endswith("\n"):  # torn by a power cut: the next id gets its own line
+            os.write(self._fd, b"\n")
+
+    def _append(self, id: str) -> None:
+        if self._path is None:
+            return
+        line = f"{id}\n".encode("ascii")
+        try:
+            written = os.write(self._fd, line)
+        except OSError as error:
+            raise LedgerError(f"{self._path}: cannot be written ({error.strerror})") from error
+        if written != len(line):  # a full disk takes a part; the rest of the line must not join
+            raise LedgerError(f"{self._path}: cannot be written whole; is the disk full?")
+        self._lines += 1
+
+    def _shorten(self) -> None:
+        """Write the ids that are kept to a new file and put it in the place of the old."""
+        assert self._path is not None
+        fresh = self._path.with_suffix(".new")
+        try:
+            fresh.write_text("".join(f"{id}\n" for id in self._ids), encoding="ascii")
+            fd = _opened(fresh)
+            fresh.replace(self._path)
+        except OSError:
+            self._lines = self._keep  # tried again after as many more
+            return
+        os.close(self._fd)
+        self._fd, self._lines = fd, len(self._ids)
+
+
+def _opened(path: Path) -> int:
+    """A file to append to, held against others; raises BlockingIOError where one holds it."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise
+    return fd
