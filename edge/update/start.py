@@ -1,0 +1,46 @@
+"""Which bundle a starting daemon takes: the store's, its last good one, or the shipped one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edge.bundle import Bundle
+from edge.errors import BundleError
+from edge.update.store import ModelStore
+
+log = logging.getLogger(__name__)
+
+
+def active_bundle(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:
+    """The bundle to run; never raises for what lies in the store.
+
+    A model on trial that twice did not reach READY, or a version whose files are damaged, gives
+    way to the last good one. A shipped model that is newer than the store's comes with a newer
+    smartbin and wins. Raises BundleError where even the fallback cannot be read.
+    """
+    store.clean()
+    if store.failed_to_start:
+        _leave(store, f"did not reach READY in {store.state.starts} starts", refuse=True)
+    store.count_start()
+    while store.state.current is not None:
+        try:
+            return _newer(store.load(store.state.current), fallback)
+        except BundleError as error:
+            _leave(store, str(error), refuse=False)
+    return fallback()
+
+
+def _leave(store: ModelStore, reason: str, *, refuse: bool) -> None:
+    left = store.state.current
+    back = store.roll_back(reason, refuse=refuse)
+    there = f"version {back.version}" if back else "the shipped model"
+    log.warning("model version %s: %s; back to %s", left and left.version, reason, there)
+
+
+def _newer(bundle: Bundle, fallback: Callable[[], Bundle]) -> Bundle:
+    try:
+        other = fallback()
+    except BundleError:
+        return bundle
+    return other if other.name == bundle.name and other.version > bundle.version else bundle

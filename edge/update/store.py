@@ -1,0 +1,237 @@
+"""The bundles of a bin on its disk, and which of them runs: every change is one rename.
+
+    DIR/state.json                 which version runs, which was the last good, which is refused
+    DIR/versions/7/NAME.onnx, NAME.json
+    DIR/incoming-7/                being written; never read, removed at the next start
+
+A version is complete before its folder gets its name, and a folder is named before state.json
+speaks of it. So whatever a power cut leaves, state.json names complete bundles. Files are checked
+against the hashes in state.json whenever they are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.bundle import Bundle, load_bundle
+from edge.errors import BundleError
+from edge.update.errors import UpdateError
+
+FORMAT = 1
+MOST_STARTS = 2  # of a model on trial that did not reach READY; then the last good one comes back
+KEPT_REFUSALS = 50
+SUFFIXES = (".onnx", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One complete version in the store."""
+
+    version: int
+    name: str  # file name without suffix
+    sha256: dict[str, str]  # by suffix, as they were when the signature was checked
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What state.json says."""
+
+    current: Entry | None = None
+    last_good: Entry | None = None  # comes back when `current` fails
+    trial: bool = False  # `current` has not proved itself yet
+    starts: int = 0  # of the daemon with the model on trial
+    refused: dict[int, str] = dataclasses.field(default_factory=dict)  # version: why, for good
+    note: str = ""  # of the last change, for people
+
+
+class ModelStore:
+    """Used by one process at a time; the daemon holds the lock of its outbox anyway."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            (folder / "versions").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UpdateError(
+                f"{folder}: model store cannot be made ({error.strerror}); "
+                "set update.store to a folder that smartbin may write"
+            ) from error
+        self.state = self._read_state()
+
+    def clean(self) -> None:
+        """Remove what a power cut left half-made, and versions that nothing names any more."""
+        named = {e.version for e in (self.state.current, self.state.last_good) if e}
+        for path in self.folder.glob("incoming-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.folder / "versions").iterdir():
+            if path.name not in {str(version) for version in named}:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def add(
+        self, version: int, name: str, files: dict[str, bytes], step: Callable[[str], None]
+    ) -> Entry:
+        """Make `files` (by suffix) a complete version; `step` is told what is done next."""
+        incoming = self.folder / f"incoming-{version}"
+        final = self.folder / "versions" / str(version)
+        try:
+            shutil.rmtree(incoming, ignore_errors=True)
+            incoming.mkdir()
+            for suffix in SUFFIXES:
+                step(f"write {suffix}")
+                _write_through(incoming / f"{name}{suffix}", files[suffix])
+            _sync_folder(incoming)
+            step("name the version")
+            shutil.rmtree(final, ignore_errors=True)
+            incoming.rename(final)
+            _sync_folder(final.parent)
+        except OSError as error:
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise UpdateError(
+                f"{self.folder}: version {version} cannot be written ({error.strerror}); "
+                "free some space, the running model stays"
+            ) from error
+        hashes = {suffix: hashlib.sha256(files[suffix]).hexdigest() for suffix in SUFFIXES}
+        return Entry(version, name, hashes)
+
+    def load(self, entry: Entry) -> Bundle:
+        """Read a version, checked against the hashes it was accepted with; raises BundleError."""
+        path = self.path_of(entry)
+        for suffix in SUFFIXES:
+            part = path.with_suffix(suffix) if suffix != ".onnx" else path
+            try:
+                found = hashlib.sha256(part.read_bytes()).hexdigest()
+            except OSError as error:
+                raise BundleError(
+                    f"{part}: cannot be read ({error.strerror}); the last good model is used"
+                ) from error
+            if found != entry.sha256[suffix]:
+                raise BundleError(
+                    f"{part}: changed since its signature was checked (sha256 {found[:12]}...); "
+                    "the last good model is used"
+                )
+        return load_bundle(path)
+
+    def path_of(self, entry: Entry) -> Path:
+        """The .onnx of a version."""
+        return self.folder / "versions" / str(entry.version) / f"{entry.name}.onnx"
+
+    def start_trial(self, entry: Entry, note: str) -> None:
+        """`entry` runs from now on, and what ran before comes back should it fail."""
+        good = self.state.last_good if self.state.trial else self.state.current
+        self._write_state(
+            dataclasses.replace(
+                self.state, current=entry, last_good=good, trial=True, starts=0, note=note
+            )
+        )
+
+    def count_start(self) -> None:
+        """One more start of the daemon with the model on trial."""
+        if self.state.trial:
+            self._write_state(dataclasses.replace(self.state, starts=self.state.starts + 1))
+
+    def reached_ready(self) -> None:
+        """The daemon works with it; only starts that never got this far count against it."""
+        if self.state.trial and self.state.starts:
+            self._write_state(dataclasses.replace(self.state, starts=0))
+
+    def confirm(self, note: str) -> None:
+        """The model on trial has proved itself."""
+        if self.state.trial:
+            self._write_state(dataclasses.replace(self.state, trial=False, starts=0, note=note))
+
+    def roll_back(self, reason: str, *, refuse: bool = True) -> Entry | None:
+        """Back to the last good version, or to the shipped model (None) where there is none.
+
+        The version left is refused from now on, unless `refuse` is false.
+        """
+        left, state = self.state.current, self.state
+        refused = dict(state.refused)
+        if left is not None and refuse:
+            refused[left.version] = reason
+        self._write_state(
+            StoreState(current=state.last_good, refused=_newest(refused), note=reason)
+        )
+        return self.state.current
+
+    def refuse(self, version: int, reason: str) -> None:
+        """Never try this version again."""
+        refused = _newest({**self.state.refused, version: reason})
+        self._write_state(dataclasses.replace(self.state, refused=refused))
+
+    @property
+    def failed_to_start(self) -> bool:
+        """Whether the model on trial had its starts and reached READY in none."""
+        return self.state.trial and self.state.starts >= MOST_STARTS
+
+    def _read_state(self) -> StoreState:
+        path = self.folder / "state.json"
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            return _state_of(content)
+        except FileNotFoundError:
+            return StoreState()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            # Nothing that it named can be trusted; the shipped model always can.
+            return StoreState(note=f"state.json was unreadable ({type(error).__name__})")
+
+    def _write_state(self, state: StoreState) -> None:
+        path, partial = self.folder / "state.json", self.folder / "state.json.partial"
+        try:
+            text = json.dumps({"format": FORMAT, **dataclasses.asdict(state)}, indent=1)
+            _write_through(partial, text.encode())
+            partial.replace(path)
+            _sync_folder(self.folder)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UpdateError(
+                f"{path}: cannot be written ({error.strerror}); the running model stays"
+            ) from error
+        self.state = state
+
+
+def _state_of(content: dict[str, Any]) -> StoreState:
+    if content["format"] != FORMAT:
+        raise ValueError("another format")
+    return StoreState(
+        current=_entry_of(content["current"]),
+        last_good=_entry_of(content["last_good"]),
+        trial=bool(content["trial"]),
+        starts=int(content["starts"]),
+        refused={int(k): str(v) for k, v in content["refused"].items()},
+        note=str(content["note"]),
+    )
+
+
+def _entry_of(content: dict[str, Any] | None) -> Entry | None:
+    if content is None:
+        return None
+    hashes = {suffix: str(content["sha256"][suffix]) for suffix in SUFFIXES}
+    return Entry(int(content["version"]), str(content["name"]), hashes)
+
+
+def _newest(refused: dict[int, str]) -> dict[int, str]:
+    return dict(sorted(refused.items())[-KEPT_REFUSALS:])
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

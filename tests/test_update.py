@@ -1,0 +1,423 @@
+"""Models over the air: what is refused, what survives a power cut, and what a bin goes back from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tuf")
+pytest.importorskip("onnx")
+
+from edge.bundle import load_bundle
+from edge.errors import UsageError
+from edge.update.errors import UpdateError
+from edge.update.repository import Repository
+from edge.update.rollout import Counts, Wish, chosen, read_wish, rule
+from edge.update.shadow import Tally, worse
+from edge.update.start import active_bundle
+from edge.update.store import ModelStore
+from edge.update.updater import Note, Updater
+from edge.values import Decision
+from tests import updates
+from tests.harness import ROOT, wait_for
+from trainer.release import Validity
+
+
+class Site:
+    """A bin's store beside a repository of two versions, 3 running and 4 released."""
+
+    def __init__(self, tmp_path: Path, server: updates.Server) -> None:
+        self.folder, self.server = tmp_path, server
+        self.old = updates.tiny_bundle(tmp_path / "made", 3)
+        self.repository = updates.begin(tmp_path / "web")
+        self.root = (tmp_path / "web" / "root.json").read_bytes()
+
+    def release(self, version: int, **changed: object) -> None:
+        self.repository.release(updates.tiny_bundle(self.folder / "made", version, **changed))
+
+    def open(self, step: Callable[[str], None] = lambda text: None) -> Repository:
+        folder = self.folder / "bin" / "tuf"
+        return Repository(url=self.server.url, root=self.root, folder=folder, step=step)
+
+    def fetch(self, version: int) -> dict[str, bytes]:
+        repository = self.open()
+        wanted = [r for r in repository.releases(updates.NAME) if r.version == version]
+        return repository.fetch(wanted[0])
+
+    def store(self) -> ModelStore:
+        return ModelStore(self.folder / "bin")
+
+    def updater(self, store: ModelStore, **plan: int) -> Updater:
+        return Updater(
+            store=store,
+            source=self.open,
+            fallback=lambda: load_bundle(self.old),
+            running=updates.running(self.old),
+            judge=updates.judging,
+            plan=updates.plan_of(self.folder / "canaries", **plan),
+        )
+
+    def run(self, wish: Wish, *, until: str, store: ModelStore | None = None) -> list[Note]:
+        """Let an updater follow a wish until it tells a phase."""
+        updater = self.updater(store or self.store())
+        updater.start()
+        updater.want(wish)
+        notes: list[Note] = []
+
+        def told() -> bool:
+            notes.extend(updater.notes())
+            return any(note.phase == until for note in notes)
+
+        wait_for(told, what=f"the updater to tell {until}, it told {notes}")
+        updater.close()
+        return notes
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    (tmp_path / "web").mkdir()
+    with updates.serving(tmp_path / "web") as server:
+        yield Site(tmp_path, server)
+
+
+def test_a_signed_model_is_fetched_checked_swapped_and_confirmed(site: Site) -> None:
+    """From the wish to a confirmed version that the next start takes."""
+    site.release(4)
+    notes = site.run(Wish(4), until="confirmed")
+    assert [note.phase for note in notes] == ["fetched", "swapped", "confirmed"]
+    bundle = active_bundle(site.store(), lambda: load_bundle(site.old))
+    assert bundle.version == 4
+    assert bundle.onnx == (site.folder / "made" / "4" / "tiny.onnx").read_bytes()
+
+
+def refused(site: Site, wish: Wish, phase: str = "failed") -> str:
+    """The sentence of a refusal; the old model runs on."""
+    notes = site.run(wish, until=phase)
+    assert active_bundle(site.store(), lambda: load_bundle(site.old)).version == 3
+    return next(note.reason for note in notes if note.phase == phase)
+
+
+def target(site: Site, suffix: str, version: int = 4) -> Path:
+    return next((site.folder / "web" / "targets" / "tiny" / str(version)).glob(f"*{suffix}"))
+
+
+def test_a_tampered_network_is_refused(site: Site) -> None:
+    """One bit of the network changed on the server."""
+    site.release(4)
+    path = target(site, ".onnx")
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    assert "not the file that was signed" in refused(site, Wish(4))
+
+
+def test_a_truncated_network_is_refused(site: Site) -> None:
+    """A file that ends early is not the one that was signed."""
+    site.release(4)
+    path = target(site, ".onnx")
+    path.write_bytes(path.read_bytes()[:-10])
+    assert "not the file that was signed" in refused(site, Wish(4))
+
+
+def test_another_key_is_refused(site: Site, tmp_path: Path) -> None:
+    """Whoever takes over the server has no key that the bin trusts."""
+    other = updates.begin(tmp_path / "evil")
+    other.release(updates.tiny_bundle(tmp_path / "made", 9))
+    shutil.rmtree(tmp_path / "web" / "metadata")
+    shutil.copytree(tmp_path / "evil" / "metadata", tmp_path / "web" / "metadata")
+    shutil.copytree(tmp_path / "evil" / "targets", tmp_path / "web" / "targets", dirs_exist_ok=True)
+    assert "not signed by the keys" in refused(site, Wish(9))
+
+
+def test_expired_metadata_is_refused(tmp_path: Path) -> None:
+    """An old list held up by somebody runs out."""
+    (tmp_path / "web").mkdir()
+    with updates.serving(tmp_path / "web") as server:
+        site = Site(tmp_path, server)
+        site.repository = type(site.repository)(
+            tmp_path / "web", site.repository._keys, Validity(fresh_days=-1)
+        )
+        site.release(4)
+        assert "has expired" in refused(site, Wish(4))
+
+
+def test_an_old_copy_of_the_metadata_is_refused(site: Site) -> None:
+    """What the bin has seen once it does not see undone."""
+    shutil.copytree(site.folder / "web" / "metadata", site.folder / "old")
+    site.release(4)
+    site.open()
+    shutil.rmtree(site.folder / "web" / "metadata")
+    shutil.copytree(site.folder / "old", site.folder / "web" / "metadata")
+    with pytest.raises(UpdateError, match="older metadata than this bin has seen"):
+        site.open()
+
+
+def test_an_endless_download_is_stopped(site: Site) -> None:
+    """A body longer than its signed length is cut there, and the next try starts from nothing."""
+    site.release(4)
+    site.server.endless.add("tiny.onnx")
+    assert "longer than its signed length" in refused(site, Wish(4))
+    site.server.endless.clear()
+    assert site.fetch(4)[".onnx"] == (site.folder / "made" / "4" / "tiny.onnx").read_bytes()
+
+
+def test_swapped_files_are_refused(site: Site) -> None:
+    """A signed list that gives version 4 the files of version 5."""
+    site.release(4)
+    site.release(5)
+    targets = site.repository._load("targets", __import__("tuf").api.metadata.Targets)
+    listed = [
+        {"version": 6, "onnx": "tiny/5/tiny.onnx", "card": "tiny/4/tiny.json"},
+        {"version": 7, "onnx": "tiny/5/tiny.onnx", "card": "tiny/5/tiny.json"},
+    ]
+    sign_list(site, targets, listed)
+    assert "the file is damaged or swapped" in refused(site, Wish(6))
+    assert "files were swapped" in refused(site, Wish(7), "refused")
+
+
+def sign_list(site: Site, targets: object, listed: list[dict[str, object]]) -> None:
+    """What a wrong hand with the right keys could sign."""
+    from tuf.api.metadata import TargetFile
+
+    data = json.dumps({"releases": listed}).encode()
+    info = TargetFile.from_data("tiny/releases.json", data, ["sha256"])
+    place = site.folder / "web" / "targets" / "tiny" / f"{info.hashes['sha256']}.releases.json"
+    place.write_bytes(data)
+    targets.signed.targets["tiny/releases.json"] = info  # type: ignore[attr-defined]
+    targets.signed.version += 1  # type: ignore[attr-defined]
+    site.repository._save("targets", targets)
+    site.repository._freshen(targets.signed.version)  # type: ignore[attr-defined]
+
+
+def test_an_older_version_is_refused(site: Site) -> None:
+    """A signed but older model is a downgrade."""
+    site.old = updates.tiny_bundle(site.folder / "newer", 3)
+    site.repository.release(updates.tiny_bundle(site.folder / "older", 2))
+    assert "a downgrade is refused" in refused(site, Wish(2), "refused")
+
+
+def test_other_labels_are_refused(site: Site) -> None:
+    """A model of other classes would send things where no route is."""
+    site.release(4, labels=["red", "green", "violet"], thresholds=dict.fromkeys(
+        ["red", "green", "violet"], 0.6))
+    assert "labels are red, green, violet" in refused(site, Wish(4), "refused")
+
+
+def test_a_model_that_fails_the_canary_pictures_is_refused_for_good(site: Site) -> None:
+    """Red taken for green on known pictures; not tried a second time."""
+    site.release(4, wrong=True)
+    import edge.update.checks as checks
+
+    before, checks.MOST_LOST = checks.MOST_LOST, 0
+    try:
+        assert "canary pictures: 1 of 3 right" in refused(site, Wish(4), "refused")
+        assert "refused before on this bin" in refused(site, Wish(4), "refused")
+    finally:
+        checks.MOST_LOST = before
+
+
+def test_a_broken_download_goes_on_where_it_broke(site: Site) -> None:
+    """The line breaks after 100 bytes each time; the next request asks for the rest only."""
+    site.release(4)
+    site.server.cut_after["tiny.onnx"] = 100
+    files = site.fetch(4)
+    assert files[".onnx"] == (site.folder / "made" / "4" / "tiny.onnx").read_bytes()
+    ranges = [wanted for path, wanted in site.server.asked if "tiny.onnx" in path]
+    assert ranges[:3] == ["", "bytes=100-", "bytes=200-"]
+
+
+def test_a_disk_that_is_full_leaves_the_old_model(site: Site, monkeypatch: object) -> None:
+    """No space for the new version is a sentence, and nothing half-made is taken for a version."""
+    import errno
+
+    import edge.update.store as store_module
+
+    site.release(4)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "_write_through", full)  # type: ignore[attr-defined]
+    assert "No space left on device" in refused(site, Wish(4))
+    assert not list((site.folder / "bin").glob("incoming-*"))
+
+
+def test_files_changed_on_the_disk_are_not_run(site: Site) -> None:
+    """A version that no longer has the hash it was accepted with gives way to the last good one."""
+    site.release(4)
+    store = site.store()
+    site.run(Wish(4), until="confirmed", store=store)
+    path = store.path_of(store.state.current)
+    path.write_bytes(path.read_bytes() + b"x")
+    assert active_bundle(site.store(), lambda: load_bundle(site.old)).version == 3
+
+
+def test_a_model_that_never_reaches_ready_gives_way(site: Site) -> None:
+    """Two starts that end before READY, and the third takes the last good model, for good."""
+    site.release(4)
+    store = site.store()
+    files = site.fetch(4)
+    store.start_trial(store.add(4, "tiny", files, lambda text: None), "test")
+    fallback = lambda: load_bundle(site.old)  # noqa: E731
+    assert [active_bundle(site.store(), fallback).version for _ in range(3)] == [4, 4, 3]
+    assert "did not reach READY" in site.store().state.refused[4]
+
+
+def test_a_start_that_reaches_ready_does_not_count_against_it(site: Site) -> None:
+    """A bin that is switched off every evening keeps its model on trial."""
+    site.release(4)
+    store = site.store()
+    store.start_trial(store.add(4, "tiny", site.fetch(4), lambda text: None), "test")
+    for _ in range(5):
+        store = site.store()
+        assert active_bundle(store, lambda: load_bundle(site.old)).version == 4
+        store.reached_ready()
+
+
+def test_shadow_stops_a_model_that_disagrees(site: Site) -> None:
+    """Beside the old one, without a say, it takes red for green: refused before it ever ran."""
+    site.release(4, wrong=True)
+    updater = site.updater(site.store(), shadow_items=40, trial_items=5)
+    updater.start()
+    updater.want(Wish(4))
+    notes = fed(updater, "refused")
+    assert "gives another class on" in notes[-1].reason
+    assert updater.swap() is None
+    updater.close()
+
+
+def fed(updater: Updater, until: str) -> list[Note]:
+    """Items of all colours until the updater tells a phase."""
+    notes: list[Note] = []
+    names = ("red", "green", "blue")
+    for number in range(3000):
+        pixels = updates.pixels_of(names[number % 3])
+        decision = _decision(names[number % 3])
+        updater.observe([pixels], decision)
+        notes.extend(updater.notes())
+        if any(note.phase == until for note in notes):
+            return notes
+        time.sleep(0.005)
+    raise AssertionError(f"{until} was never told, but {notes}")
+
+
+def _decision(label: str) -> Decision:
+    return Decision("sorted", label, label, 0.9, ((label, 0.9),), "")
+
+
+def test_a_good_model_passes_shadow_and_trial(site: Site) -> None:
+    """The loop gets one swap, and the trial ends confirmed."""
+    site.release(4)
+    store = site.store()
+    updater = site.updater(store, shadow_items=20, trial_items=10)
+    updater.start()
+    updater.want(Wish(4))
+    notes = fed(updater, "confirmed")
+    assert [note.phase for note in notes] == ["fetched", "swapped", "confirmed"]
+    swap = updater.swap()
+    assert swap is not None
+    assert swap.bundle.version == 4
+    assert updater.swap() is None
+    updater.close()
+    assert not store.state.trial
+
+
+def test_a_withdrawn_version_goes_back_to_the_last_good_one(site: Site) -> None:
+    """The operator withdraws what runs; the bin leaves it and refuses it from then on."""
+    site.release(4)
+    store = site.store()
+    updater = site.updater(store)
+    updater.start()
+    updater.want(Wish(4))
+    wait_for(lambda: any(n.phase == "confirmed" for n in updater.notes()), what="confirmed")
+    updater.want(Wish(4, withdrawn=(4,)))
+    wait_for(lambda: any(n.phase == "rolled_back" for n in updater.notes()), what="rolled back")
+    updater.close()
+    assert active_bundle(site.store(), lambda: load_bundle(site.old)).version == 3
+    assert 4 in site.store().state.refused
+
+
+STEPS = 11  # that an update takes, from the first refresh to the confirmation
+
+
+@pytest.mark.parametrize("rounds", [STEPS, pytest.param(100, marks=pytest.mark.slow)])
+def test_sigkill_at_every_step_leaves_a_verified_model(site: Site, rounds: int) -> None:
+    """Killed at each step in turn, a bin starts with a whole model, the old one or the new."""
+    site.release(4)
+    seen = set()
+    for number in range(rounds):
+        kill_at = number % STEPS
+        store = site.folder / "bin"
+        if kill_at == 0:
+            shutil.rmtree(store, ignore_errors=True)
+        child = subprocess.run(
+            [sys.executable, "-m", "tests.kill_update", str(site.folder), site.server.url,
+             str(kill_at)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )
+        assert child.returncode == -9, child.stdout + child.stderr
+        seen.add(child.stdout.strip().rsplit("\n", 1)[-1])
+        bundle = active_bundle(site.store(), lambda: load_bundle(site.old))
+        assert bundle.version in (3, 4)
+        shutil.rmtree(store, ignore_errors=True)
+    assert len(seen) == STEPS, seen
+    assert site.run(Wish(4), until="confirmed")
+
+
+def test_a_wish_is_a_share_of_the_bins_that_grows(site: Site) -> None:
+    """About a tenth of the bins is drawn, the same ones stay in, another salt draws others."""
+    names = [f"bin-{i}" for i in range(2000)]
+    tenth = {n for n in names if chosen(Wish(4, share=0.1, salt="a"), "home", n)}
+    half = {n for n in names if chosen(Wish(4, share=0.5, salt="a"), "home", n)}
+    other = {n for n in names if chosen(Wish(4, share=0.1, salt="b"), "home", n)}
+    assert 150 < len(tenth) < 250
+    assert tenth < half
+    assert len(tenth & other) < 60
+    assert all(chosen(Wish(4, share=1.0), "home", n) for n in names)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"x", b"[]", b'{"v":2,"version":4}', b'{"v":1}', b'{"v":1,"version":4,"share":7}', b"9" * 5000],
+)
+def test_a_wish_that_is_none_is_refused(payload: bytes) -> None:
+    """Whatever is retained there, the bin says what is wrong and goes on."""
+    with pytest.raises(UpdateError):
+        read_wish(payload)
+    message = Wish(4, 0.1, "s", (3,)).message("g")
+    assert read_wish(message.payload) == Wish(4, 0.1, "s", (3,))
+    assert message.retain
+
+
+def test_the_ruling_waits_stops_and_goes() -> None:
+    """Too few items wait; more abstained, failed or refused stop; the rest goes on."""
+    good = Counts(items=1000, abstained=100, moved=800, failed=8)
+    assert rule(Counts(50, 5, 40, 0), good, 0, least_items=200).action == "wait"
+    assert rule(Counts(300, 33, 240, 3), good, 0, least_items=200).action == "go"
+    assert rule(Counts(300, 90, 240, 3), good, 0, least_items=200).action == "stop"
+    assert rule(Counts(300, 30, 240, 60), good, 0, least_items=200).action == "stop"
+    assert rule(Counts(300, 33, 240, 3), good, 1, least_items=200).action == "stop"
+
+
+def test_a_tally_is_a_test_not_a_share() -> None:
+    """One disagreement of three says nothing, twenty of a hundred say it."""
+    few = Tally(items=3, items_before=3, both_sorted=3, disagreed=1)
+    many = Tally(items=100, items_before=100, both_sorted=100, disagreed=20)
+    unsure = Tally(items=100, items_before=100, abstained=40, abstained_before=10)
+    assert worse(few) == ""
+    assert "another class on 20 of 100" in worse(many)
+    assert "not sure of 40 of 100" in worse(unsure)
+
+
+def test_a_version_is_released_once(site: Site) -> None:
+    """A second release of the same version is refused with what to do."""
+    site.release(4)
+    with pytest.raises(UsageError, match="needs a higher version"):
+        site.release(4)
