@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from trainer import cli_data, cli_release, cli_report, cli_train
+from trainer import cli_data, cli_release, cli_report, cli_segment, cli_train
 from trainer.options import (
     AsJson,
     BundleName,
@@ -45,7 +45,8 @@ app.registered_commands += cli_data.app.registered_commands
 app.registered_commands += cli_train.app.registered_commands
 app.registered_commands += cli_release.app.registered_commands
 app.registered_commands += cli_report.app.registered_commands
-TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "rich"})
+app.registered_commands += cli_segment.app.registered_commands
+TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "optuna", "rich"})
 QUICK_PICTURES = 500
 
 
