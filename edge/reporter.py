@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from edge.health import clock_synced
 from edge.judge import Verdict
 from edge.mqtt import Link
 from edge.outbox import Outbox
 from edge.postman import Postman
-from edge.values import Appointment, Item
+from edge.values import Appointment, Item, Message
 from edge.wire import (
     FireAt,
     Origin,
@@ -20,12 +22,24 @@ from edge.wire import (
     decision_message,
     decision_payload,
     event_message,
+    order_message,
+    record_message,
     state_event_message,
 )
 
 log = logging.getLogger(__name__)
 
 CLOCK_CHECK_S = 10.0  # adjtimex is cheap, but need not be asked for every item
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A decision as it was told."""
+
+    payload: dict[str, Any]
+    message: Message
+    sent: bool  # the broker's client took it
+    left_s: float  # until nothing may move for it any more
 
 
 class Reporter:
@@ -53,7 +67,7 @@ class Reporter:
         self._synced, self._synced_until_s = False, 0.0
         self.undelivered = 0  # decisions that no actuator heard of: offline, or too late
 
-    def report(self, item: Item, verdict: Verdict) -> None:
+    def report(self, item: Item, verdict: Verdict) -> Told:
         """Event to the disk first, then the decision to the network, then the queue onward."""
         self._seq += 1
         payload = decision_payload(
@@ -63,8 +77,8 @@ class Reporter:
         # The disk may have taken its time: what counts is how much is left now.
         left_s = self._until_s(verdict) - self._clock()
         message = decision_message(self._origin.topics, payload, left_s=left_s)
-        if left_s <= 0 or self._link.publish(message) is None:
-            self.undelivered += 1
+        sent = left_s > 0 and self._link.publish(message) is not None
+        self.undelivered += not sent
         self._postman.pump(self._link)
         decision = verdict.decision
         log.info(
@@ -76,6 +90,32 @@ class Reporter:
             decision.route,
             decision.reason,
             verdict.latency_ms,
+        )
+        return Told(payload, message, sent, left_s)
+
+    def report_record(self, kind: str, details: Mapping[str, Any]) -> None:
+        """Record a movement or a command among the events."""
+        self._seq += 1
+        event = record_message(
+            self._origin,
+            kind,
+            details,
+            seq=self._seq,
+            ts=self._wall(),
+            clock_synced=self._clock_synced(),
+        )
+        self._outbox.add(event)
+
+    def order(self, verb: str, *, id: str, route: str, life_s: float) -> Message:
+        """An operator's order as the actuator takes it."""
+        return order_message(
+            self._origin,
+            verb,
+            id=id,
+            route=route,
+            ts=self._wall(),
+            expires_ms=round(life_s * 1000),
+            synced=self._clock_synced(),
         )
 
     def report_state(self, state: State, reason: str) -> None:

@@ -40,7 +40,7 @@ class Pins:
     """Gives out pins; `factory` is gpiozero's, the default is lgpio on this board."""
 
     def __init__(self, factory: Any = None) -> None:
-        self._factory = _lgpio_factory() if factory is None else factory
+        self._factory = lgpio_factory() if factory is None else factory
 
     def output(self, pin: int, *, active_high: bool) -> Output:
         """An output that is off; raises ActuatorError."""
@@ -93,7 +93,8 @@ class Switch:
         self._device.close()
 
 
-def _lgpio_factory() -> Any:
+def lgpio_factory() -> Any:
+    """gpiozero's pins through lgpio; raises ActuatorError, MissingExtraError."""
     try:
         from gpiozero.exc import GPIOZeroError
         from gpiozero.pins.lgpio import LGPIOFactory
