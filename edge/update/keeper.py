@@ -54,7 +54,7 @@ class ModelKeeper:
         """Chooses the bundle to start with; raises UpdateError where root.json cannot be read."""
         self._store, self._fallback, self._address = store, fallback, address
         self._plan, self._judge, self._step = plan, judge, step
-        self._root = _read_root(address.root_file)
+        self._root = read_root(address.root_file)
         self.bundle = active_bundle(store, fallback)
         self._updater: Updater | None = None
         self._ready_told = False
@@ -147,7 +147,8 @@ class ModelKeeper:
         )
 
 
-def _read_root(path: Path) -> bytes:
+def read_root(path: Path) -> bytes:
+    """The trusted root metadata that the owner put on the bin; raises UpdateError."""
     try:
         data = path.read_bytes()
         json.loads(data)
