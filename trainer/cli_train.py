@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edge.errors import UsageError
 from trainer.options import (
     AsJson,
     Cache,
@@ -91,23 +93,57 @@ def _train(
 
     folders = pipeline.Folders(run, cache, masks)
     with parallel.world(device_of(device)) as world:
-        say = _say if world.writes else _nothing
-        if chosen.soft.teacher and not teachers:
-            own = find_recipe(chosen.soft.teacher)
-            say(f"no --teacher: first the recipe's own, {own.name}")
-            there = pipeline.Folders(run / "teacher", cache, masks)
-            teachers = [
-                pipeline.train(own, source, there, device=world.device, say=say, world=world)
-            ]
-        return pipeline.train(
+        return pipeline.train_student(
             chosen,
             source,
             folders,
             teachers=teachers,
             device=world.device,
-            say=say,
+            say=_say if world.writes else _nothing,
             world=world,
         )
+
+
+@app.command()
+def compare(
+    data: Data,
+    run: RunFolder,
+    recipe: Annotated[str, typer.Option("--recipes", help="Names or .toml files, as a,b,c.")],
+    epochs: Annotated[int, typer.Option(min=1, help="The same for all of them.")],
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    size_px: Annotated[
+        int | None, typer.Option("--size-px", help="One input size for all; else each its own.")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(help="At most so many, classes in proportion.")
+    ] = None,
+    scratch: Annotated[
+        bool,
+        typer.Option(help="From nothing where weights cannot be had; the table says so."),
+    ] = False,
+    settings: Settings = None,
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Several recipes on one split with one budget of epochs; the table, as CSV and Markdown."""
+    from trainer.cli import device_of, overrides_of, source_of
+    from trainer.recipe import find_recipe
+
+    chosen = [find_recipe(name, overrides_of(settings)) for name in recipe.split(",")]
+    if len({found.name for found in chosen}) < len(chosen):
+        raise UsageError(f"--recipes {recipe}: two have one name; their runs would share a folder")
+    seed = chosen[0].training.seed
+    source = source_of(data, train_names, val_names, seed, most=pictures)
+    from trainer import compare as runner
+    from trainer import pipeline
+
+    budget = runner.Budget(epochs, size_px, scratch)
+    folders = pipeline.Folders(run, cache, masks)
+    rows = runner.compare(chosen, source, folders, budget, device=device_of(device), say=_say)
+    print(json.dumps([asdict(row) for row in rows]) if as_json else runner.as_markdown(rows))
 
 
 @app.command()

@@ -23,7 +23,7 @@ from trainer.memory import memory_advice
 from trainer.parallel import ALONE, World
 from trainer.progress import bar
 from trainer.rawinput import take_bytes
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, find_recipe
 from trainer.scoring import accuracy_entry
 from trainer.surfaces import training_bank
 from trainer.teachers import load as load_teachers
@@ -79,6 +79,30 @@ def train(
     why = f", none better in {recipe.training.patience_epochs}: stopped" if run.stale else ""
     say(f"best of {run.epoch} epochs: {run.best[0]:.2%} on validation (mean of surfaces){why}")
     return best
+
+
+def train_student(
+    recipe: Recipe,
+    source: Source,
+    folders: Folders,
+    *,
+    teachers: Sequence[Path] = (),
+    device: str,
+    say: Say,
+    world: World = ALONE,
+    adapt: Callable[[Recipe], Recipe] = lambda recipe: recipe,
+) -> Path:
+    """As `train`; where the recipe names a teacher and none is given, that is trained first.
+
+    `adapt` may change the teacher's recipe, as a comparison does.
+    """
+    if recipe.soft.teacher and not teachers:
+        own = adapt(find_recipe(recipe.soft.teacher))
+        if world.writes:
+            say(f"no --teacher: first the recipe's own, {own.name}")
+        there = replace(folders, run=folders.run / "teacher")
+        teachers = [train(own, source, there, device=device, say=say, world=world)]
+    return train(recipe, source, folders, teachers=teachers, device=device, say=say, world=world)
 
 
 def _silent(text: str) -> None:
