@@ -28,7 +28,7 @@ class Optics:
     camera_mm: float  # from the trigger to where the leading edge is in the picture's right place
     window_mm: float  # how much further it may be and still be wholly in the picture
     exposure_s: float  # how long before its time stamp a frame may have begun to be exposed
-    strobe_s: float  # from the trigger to the light
+    strobe_s: float  # from the beginning of the exposure to the light
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,15 @@ class Tracker:
 
     def frame(self, frame: Frame) -> None:
         """Give a frame to every item that was in the picture when it was exposed."""
-        lit_s = frame.captured_s - self._optics.exposure_s - self._optics.strobe_s
-        lit_mm = self._clock.position_mm(lit_s)
+        begun_s = frame.captured_s - self._optics.exposure_s
+        lit_mm = self._clock.position_mm(begun_s + self._optics.strobe_s)
         for item in self._items:
             if item.seen:
                 continue
             passed_mm = lit_mm - item.lead_mm - self._optics.camera_mm
             if passed_mm > self._optics.window_mm:
                 item.seen = True
-            elif lit_s >= item.lead_s and passed_mm >= 0:
+            elif begun_s >= item.lead_s and passed_mm >= 0:
                 item.frames.append(frame)
                 item.seen = len(item.frames) >= self._votes
 
@@ -169,7 +169,7 @@ class Tracker:
         if item.seen:
             return True
         # A camera that gives nothing at all must not hold an item for ever.
-        since_s = now_s - FRAME_WAIT_S - self._optics.exposure_s - self._optics.strobe_s
+        since_s = now_s - FRAME_WAIT_S - self._optics.exposure_s + self._optics.strobe_s
         end_mm = item.lead_mm + self._optics.camera_mm + self._optics.window_mm
         return self._clock.position_mm(since_s) > end_mm
 

@@ -21,6 +21,13 @@ class Trigger(Protocol):
     def see(self, frame: Frame) -> Item | None:
         """Take in the next frame; return the item that it completes, if it completes one."""
 
+    def due(self, now_s: float) -> Item | None:
+        """Return an item that time completed, without a frame; call it until it returns None."""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with a sensor, in words; empty while all is well."""
+
     @property
     def open_items(self) -> int:
         """Items whose frames are still being gathered."""
@@ -104,6 +111,15 @@ class Commanded:
 
     def __init__(self, *, votes: int) -> None:
         self._commands = Collector(votes=votes)
+
+    def due(self, now_s: float) -> Item | None:
+        """None: an item at rest has time until its frames are there."""
+        return None
+
+    @property
+    def trouble(self) -> str:
+        """Nothing: the camera is watched elsewhere."""
+        return ""
 
     @property
     def open_items(self) -> int:
