@@ -109,11 +109,29 @@ def write_bundle(path: Path, model: Model, version: int | None = None) -> Bundle
     The default version is one above that of the bundle it replaces. The network goes first: a
     reader between the two sees hashes that disagree, and refuses.
     """
-    card = card_of(model, version or next_version(path))
+    return _write_pair(path, model.onnx, card_of(model, version or next_version(path)))
+
+
+def amend(path: Path, changes: dict[str, Any], network: bytes | None = None) -> Bundle:
+    """Change keys of a bundle's card, and perhaps its network, one version up; read both back."""
+    bundle = load_bundle(path)
+    onnx_bytes = network or bundle.onnx
+    card = {**bundle.card, **changes, "version": bundle.version + 1}
+    card |= {"sha256": hashlib.sha256(onnx_bytes).hexdigest(), "bytes": len(onnx_bytes)}
+    return _write_pair(path, onnx_bytes, card)
+
+
+def _write_pair(path: Path, network: bytes, card: dict[str, Any]) -> Bundle:
+    write_pair(path, network, card)
+    return load_bundle(path)
+
+
+def write_pair(path: Path, network: bytes, card: dict[str, Any]) -> None:
+    """NAME.onnx and NAME.json, of whatever kind; what stood there stays where it fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-        parts = [(path, model.onnx), (path.with_suffix(".json"), text.encode())]
+        parts = [(path, network), (path.with_suffix(".json"), text.encode())]
         partials = [_write_beside(target, data) for target, data in parts]
         for partial, (target, _) in zip(partials, parts, strict=True):
             partial.replace(target)
@@ -121,7 +139,6 @@ def write_bundle(path: Path, model: Model, version: int | None = None) -> Bundle
         for target in (path, path.with_suffix(".json")):
             _partial(target).unlink(missing_ok=True)
         raise SmartbinError(f"{path}: bundle cannot be written ({error.strerror})") from error
-    return load_bundle(path)
 
 
 def next_version(path: Path) -> int:

@@ -1,0 +1,1 @@
+"""The trainer of `tiny`, the segmenter that cuts an item out of its frame."""
