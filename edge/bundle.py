@@ -43,6 +43,12 @@ def load_bundle(onnx_path: Path) -> Bundle:
 
     The number of outputs is checked where the network is opened (edge.classifier).
     """
+    onnx, card = verified(onnx_path)
+    return _bundle_of(card, onnx, onnx_path.stem, onnx_path.with_suffix(".json"))
+
+
+def verified(onnx_path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Read a network and its card, which must name the network's hash; raises BundleError."""
     card_path = onnx_path.with_suffix(".json")
     onnx = _read(onnx_path)
     card = _parse_card(card_path, _read(card_path))
@@ -52,7 +58,7 @@ def load_bundle(onnx_path: Path) -> Bundle:
             f"{onnx_path}: sha256 is {found[:12]}..., {card_path.name} says "
             f"{str(card.get('sha256'))[:12]}...; the file is damaged or swapped, copy both again"
         )
-    return _bundle_of(card, onnx, onnx_path.stem, card_path)
+    return onnx, card
 
 
 def _read(path: Path) -> bytes:

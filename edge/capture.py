@@ -7,36 +7,23 @@ A live camera overwrites a frame that was not taken; a folder or a file waits un
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import select
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from edge.cameras import CameraSpec, Clock, shown
 from edge.cameras.mailbox import Letter, SharedSlots, make_memory, take_letter
+from edge.children import ChildProcess, Hearing
 from edge.errors import CameraError
 from edge.values import Frame
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 64_000_000  # 21 megapixels; memory is taken only as far as it is used
-POLITE_STOP_S = 1.5  # then SIGKILL
-KILL_WAIT_S = 1.0
-# The path travels with it: the child must find the same edge, wherever that came from.
-BOOT = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from edge.cameras.child import main
-main()
-"""
 
 
 class Capture:
@@ -70,7 +57,7 @@ class Capture:
     @property
     def pid(self) -> int | None:
         """The capture process, while there is one."""
-        return self._child.process.pid if self._child else None
+        return self._child.pid if self._child else None
 
     def start(self) -> None:
         """Start the capture process; its camera opens while `next` waits."""
@@ -198,7 +185,7 @@ class _Child:
         self.slots = SharedSlots(memory_fd, slot_bytes)
         self.letters_r, letters_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.talk_r, talk_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._heard = b""
+        self._hearing = Hearing(self.talk_r)
         order = {
             "spec": asdict(spec),
             "opener": opener,
@@ -210,21 +197,11 @@ class _Child:
             "talk_fd": talk_w,
         }
         try:
-            # Not multiprocessing: its spawn loads the parent's main module again and starts a
-            # tracker process beside the child. stdout belongs to the command line's --json.
-            # The child inherits the blocked signals, and ignores them before it unblocks them:
-            # a Ctrl-C or SIGTERM to the whole group must not kill it while it starts.
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-            try:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-c", BOOT, json.dumps(sys.path)],
-                    stdin=subprocess.PIPE,
-                    stdout=2,
-                    pass_fds=(memory_fd, self.letters_r, letters_w, talk_w),
-                    bufsize=0,
-                )
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            self._process = ChildProcess(
+                "edge.cameras.child",
+                order=order,
+                pass_fds=(memory_fd, self.letters_r, letters_w, talk_w),
+            )
         except OSError as error:
             self._release()
             raise CameraError(
@@ -233,11 +210,14 @@ class _Child:
         finally:
             for fd in (memory_fd, letters_w, talk_w):
                 os.close(fd)
-        # The spec goes through the pipe: an address may hold a password, argv is public.
-        self._send(json.dumps(order).encode() + b"\n")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def give_back(self, slot: int) -> None:
-        self._send(bytes([slot]))
+        if not self._process.send(bytes([slot])):
+            log.debug("the capture process is gone; its end is reported by hear()")
 
     def has_letter(self) -> bool:
         poller = select.poll()
@@ -246,50 +226,15 @@ class _Child:
 
     def hear(self) -> tuple[list[dict[str, object]], bool]:
         """Return what the child said since, and whether it is over."""
-        over = False
-        while True:
-            try:
-                data = os.read(self.talk_r, 65536)
-            except BlockingIOError:
-                break
-            if not data:
-                over = True
-                break
-            self._heard += data
-        *lines, self._heard = self._heard.split(b"\n")
-        return [json.loads(line) for line in lines], over
+        return self._hearing.news()
 
     def obituary(self) -> str:
-        try:
-            code = self.process.wait(0.5)  # it closed its pipe: it is about to end
-        except subprocess.TimeoutExpired:
-            return "the capture process no longer talks"
-        if code >= 0:
-            return f"the capture process ended with exit code {code}"
-        return f"the capture process died of {signal.Signals(-code).name}"
+        return f"the capture process {self._process.obituary()}"
 
     def end(self) -> None:
         """Ask, then kill; release everything."""
-        self._stdin.close()
-        try:
-            self.process.wait(POLITE_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for ever
-                self.process.wait(KILL_WAIT_S)
+        self._process.end()
         self._release()
-
-    @property
-    def _stdin(self) -> IO[bytes]:
-        if self.process.stdin is None:
-            raise AssertionError("stdin is a pipe, see Popen")
-        return self.process.stdin
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._stdin.write(data)
-        except BrokenPipeError:
-            log.debug("the capture process is gone; its end is reported by hear()")
 
     def _release(self) -> None:
         self.slots.close()

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edge import __version__
+from edge import __version__, cli_model
 from edge.errors import PictureError, SmartbinError, UsageError
 
 app = typer.Typer(
@@ -68,6 +68,10 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+app.add_typer(cli_model.app, name="model")
+app.command()(cli_model.rollout)
+
+
 @app.callback()
 def _common(
     version: Annotated[
@@ -90,6 +94,20 @@ def run(config: ConfigPath = Path("config.toml")) -> None:
         signal.signal(number, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     daemon.run()
+
+
+@app.command()
+def actuator(config: ConfigPath = Path("config.toml")) -> None:
+    """Move what the bin decides, on this board, and answer with acks."""
+    from edge.config import load_config
+    from edge.parts import actuator_of
+
+    checked = load_config(config)
+    _log_to_stderr(checked.log.level)
+    service = actuator_of(checked)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    service.run()
 
 
 @app.command()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.actuator.options import ActuatorOptions, check_routes_served, with_devices
+from edge.belt.options import BeltOptions, belt_faults
 from edge.cameras import check_source, shown
 from edge.errors import ConfigError
 from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
+from edge.update.options import UpdateOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,9 @@ class TriggerOptions:
     kind: str = option(
         "presence",
         "presence: something new came to rest. interval: by the clock. frame: every frame. "
-        "command: only on MQTT cmd/trigger (which works with every kind).",
-        choices=("presence", "interval", "frame", "command"),
+        "command: only on MQTT cmd/trigger (which works with every kind). On a belt gate: a light "
+        "gate. encoder: pockets. line: something crosses a line of the picture.",
+        choices=("presence", "interval", "frame", "command", "gate", "encoder", "line"),
     )
     settle_s: float = option(0.4, "Rest before an item is judged.", low=0, high=10, unit="s")
     min_area_frac: float = option(0.01, "Least changed share of the picture.", low=0.0005, high=0.9)
@@ -77,7 +81,32 @@ class TriggerOptions:
 class SegmenterOptions:
     """Whether the item is cut out of its background before it is judged."""
 
-    name: str = option("none", "none: the whole frame is judged.", choices=("none",))
+    kind: str = option(
+        "none",
+        "none: the whole frame is judged. difference: what is not the empty tray (nearly free). "
+        "tiny: smartbin's own network. rembg: a process of its own, needs '.[segment]'.",
+        choices=("none", "difference", "tiny", "rembg"),
+    )
+    model: str = option(
+        "", "An .onnx for tiny, or for rembg's u2net_custom; empty: the one that smartbin ships."
+    )
+    session: str = option("u2netp", "What rembg runs: u2netp, silueta, isnet-general-use, ...")
+    min_quality: float = option(
+        0.4, "A mask of less quality is not used: the whole frame is judged.", low=0, high=1
+    )
+    timeout_s: float = option(
+        1.0, "Longest wait for rembg; then it is started afresh.", low=0.05, high=60, unit="s"
+    )
+    memory_mb: float = option(
+        700.0, "Memory of rembg's process; beyond it, started afresh.", low=100, high=1e5, unit="MB"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrayOptions:
+    """The empty tray as `smartbin tray` stored it: what is not there is no item."""
+
+    path: str = option("", "An .npz of smartbin tray; empty: only what the trigger learns itself.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +223,15 @@ SECTIONS: dict[str, type] = {
     "camera": CameraOptions,
     "trigger": TriggerOptions,
     "segmenter": SegmenterOptions,
+    "tray": TrayOptions,
     "model": ModelOptions,
     "decision": DecisionOptions,
     "routes": RouteOptions,
+    "belt": BeltOptions,
     "mqtt": MqttOptions,
+    "actuator": ActuatorOptions,
     "outbox": OutboxOptions,
+    "update": UpdateOptions,
     "limits": LimitOptions,
     "health": HealthOptions,
     "log": LogOptions,
@@ -221,11 +254,15 @@ class Config:
     camera: CameraOptions = CameraOptions()
     trigger: TriggerOptions = TriggerOptions()
     segmenter: SegmenterOptions = SegmenterOptions()
+    tray: TrayOptions = TrayOptions()
     model: ModelOptions = ModelOptions()
     decision: DecisionOptions = DecisionOptions()
     routes: RouteOptions = RouteOptions()
+    belt: BeltOptions = field(default_factory=BeltOptions)
     mqtt: MqttOptions = MqttOptions()
+    actuator: ActuatorOptions = field(default_factory=ActuatorOptions)
     outbox: OutboxOptions = OutboxOptions()
+    update: UpdateOptions = field(default_factory=UpdateOptions)
     limits: LimitOptions = LimitOptions()
     health: HealthOptions = HealthOptions()
     log: LogOptions = LogOptions()
@@ -256,6 +293,7 @@ def parse_config(text: str, *, file: str = "config.toml") -> Config:
     reader = Reader(document, line_numbers(text), file=file)
     reader.refuse_unknown_sections(SECTIONS)
     sections = {name: reader.section(name, kind) for name, kind in SECTIONS.items()}
+    sections["actuator"] = with_devices(sections["actuator"], reader)
     config = Config(**sections, file=file)
     _check_together(config, reader)
     if reader.faults:
@@ -277,6 +315,18 @@ def _check_together(config: Config, reader: Reader) -> None:
         reader.fault("mqtt.cert_file", "a client certificate needs tls = true")
     if config.mqtt.password_file and not config.mqtt.username:
         reader.fault("mqtt.password_file", "a password needs mqtt.username")
+    silence_s = config.actuator.silence_s
+    if 0 < silence_s < 2 * config.health.interval_s:
+        reader.fault("actuator.silence_s", "must be 0, or at least twice health.interval_s")
+    routes = config.routes
+    check_routes_served(config.actuator, routes=routes.by_class, safe=routes.safe, reader=reader)
+    belt = belt_faults(
+        config.belt, trigger=config.trigger.kind, routes=routes.by_class, safe=routes.safe
+    )
+    for dotted, sentence in belt:
+        reader.fault(dotted, sentence)
+    if config.update.url and not config.update.root:
+        reader.fault("update.root", "is needed with update.url: root.json of the repository")
     if config.camera.give_up_s < config.camera.timeout_s:
         reader.fault("camera.give_up_s", "must not be less than camera.timeout_s")
 

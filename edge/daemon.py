@@ -11,69 +11,103 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge import __version__
+from edge.belt.pins import Sensors
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.commands import Command
 from edge.config import SECTIONS, Config, check_routes, load_config
 from edge.desk import CommandDesk
 from edge.errors import ConfigError, SmartbinError
-from edge.health import WorkFigures, host_figures
+from edge.health import WorkFigures, clock_host, host_figures
 from edge.herald import WAITING, Herald
 from edge.judge import Judge
 from edge.limits import MemoryGuard
+from edge.movements import Movements
 from edge.mqtt import Link
 from edge.parts import (
+    belt_of,
     broker_of,
     camera_spec,
     hold_outbox,
+    keeper_of,
     load_model,
+    movements_of,
     outbox_of,
     routes_of,
     rules_of,
+    segmenter_of,
+    tray_of,
     trigger_of,
 )
 from edge.postman import Postman
 from edge.reporter import Reporter
-from edge.segmenters import WholeFrame
 from edge.triggers import Trigger
-from edge.values import Item, Message
+from edge.update.keeper import ModelKeeper
+from edge.update.updater import note_body
+from edge.values import Incoming, Item, Message
 from edge.watch import CameraWatch
 from edge.wire import Origin, State, Topics, birth_message, health_message, state_message
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox and SIGTERM
+BELT_TICK_S = 0.01  # the same on a belt, where an item becomes ready between two frames
 FLUSH_S = 1.5  # at the end, for the last events to leave
 STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
 FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
+COMMANDS = ("trigger", "pause", "resume", "reload", "ping")
+MODEL_COMMANDS = ("model",)
+MOVING_COMMANDS = ("clear", "move")
 RELOADABLE = ("trigger", "decision", "routes", "health")
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """What a simulation puts in the place of hardware."""
+
+    opener: str  # MODULE:FUNCTION that opens the camera, in the capture process
+    sensors: Callable[[], Sensors]
 
 
 class Daemon:
     """Built from a checked configuration; `run` returns when stopped or the source has ended."""
 
-    def __init__(self, config: Config, *, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, config: Config, *, stop: threading.Event | None = None, rig: Rig | None = None
+    ) -> None:
         self._config = config
         self._stop = stop or threading.Event()
         # Plain attributes: a signal may interrupt a handler, and Event.set() would wait for itself.
         self._stop_asked = self._reload_asked = False
         self._started_s = time.monotonic()
         self._lock = hold_outbox(config)
-        self._bundle = load_model(config)
+        self._keeper = keeper_of(config)
+        self._bundle = self._keeper.bundle if self._keeper else load_model(config)
         self._classifier = Classifier(self._bundle, threads=config.model.threads)
+        self._tray = tray_of(config)
+        self._segmenter = segmenter_of(config, self._tray)
         self._origin = Origin(
             topics=Topics(config.site.site, config.site.bin),
             boot=secrets.token_hex(6),
             model=self._bundle.model_id,
             software=__version__,
+            host=clock_host(),
         )
         self._desk = CommandDesk()
         self._figures = WorkFigures()
-        self._capture = Capture(spec=camera_spec(config))
+        self._capture = (
+            Capture(spec=camera_spec(config), opener=rig.opener)
+            if rig
+            else Capture(spec=camera_spec(config))
+        )
+        self._belt = belt_of(config, rig.sensors if rig else None)
+        self._tick_s = BELT_TICK_S if self._belt else TICK_S
         self._watch = CameraWatch(
             self._capture,
             timeout_s=config.camera.timeout_s,
@@ -86,6 +120,7 @@ class Daemon:
         )
         self._outbox = outbox_of(config)
         self._postman = Postman(self._outbox, per_s=config.outbox.replay_per_s)
+        self._movements: Movements | None = None
         self._link = self._build_link()
         self._reporter = Reporter(
             origin=self._origin,
@@ -97,6 +132,7 @@ class Daemon:
         self._herald = Herald(
             origin=self._origin, link=self._link, reporter=self._reporter, birth=self._birth
         )
+        self._movements = movements_of(config, self._origin, self._link, self._reporter)
         self._adopted = False
         self._adopt(config)
         self._paused = False
@@ -117,6 +153,10 @@ class Daemon:
         try:
             self._await_broker(broker_wait_s)
             self._watch.start()
+            if self._keeper:
+                self._keeper.start(self._classifier)
+            if self._belt:
+                self._belt.start()
             while not self._stopping() and not self._capture.ended:
                 self._step()
             why = "the source has ended" if self._capture.ended else "asked to stop"
@@ -139,7 +179,7 @@ class Daemon:
 
     def _step(self) -> None:
         restarts = self._watch.restarts
-        frame = self._watch.next(TICK_S)
+        frame = self._watch.next(self._tick_s)
         if frame is not None or self._watch.restarts > restarts:
             self._herald.progress()
         if frame is not None:
@@ -147,6 +187,8 @@ class Daemon:
             item = None if self._paused else self._trigger.see(frame)
             if item is not None:
                 self._handle(item)
+        while not self._paused and (item := self._trigger.due(time.monotonic())):
+            self._handle(item)
         excess = self._guard.excess()
         if excess:
             self._watch.restart(excess)
@@ -155,6 +197,10 @@ class Daemon:
             self._reload_asked = False
             answer = self._reload_config()
             log.log(logging.INFO if answer["ok"] else logging.WARNING, "%s", answer["detail"])
+        if self._movements:
+            self._movements.serve()
+        if self._keeper:
+            self._follow_model(self._keeper)
         self._postman.pump(self._link)
         self._herald.tell(*self._present_state(), works=self._seen_frame)
         self._tell_health()
@@ -168,8 +214,14 @@ class Daemon:
 
     def _handle(self, item: Item) -> None:
         verdict = self._judge.judge(item, fault=self._watch.trouble)
+        if self._movements:
+            verdict = self._movements.reroute(verdict)
         self._figures.count(verdict.decision, verdict.latency_ms)
-        self._reporter.report(item, verdict)
+        told = self._reporter.report(item, verdict)
+        if self._movements:
+            self._movements.decided(told, verdict)
+        if self._keeper:
+            self._keeper.see(verdict)
 
     def _end(self, why: str) -> None:
         """The mirror of the start; each part has a deadline, all together under five seconds."""
@@ -177,6 +229,13 @@ class Daemon:
         if self._trigger.open_items:
             why += f"; {self._trigger.open_items} still looked at and not decided"
         self._capture.close()
+        if self._belt:
+            self._belt.close()
+        self._segmenter.close()
+        if self._keeper:
+            self._keeper.close()
+        if self._movements:
+            self._movements.end()
         self._reporter.report_state("stopped", why)
         self._flush()
         self._link.stop(self._herald.state_message("stopped", why), timeout_s=FAREWELL_S)
@@ -201,6 +260,10 @@ class Daemon:
             return "init", WAITING
         if self._outbox.trouble:
             return "degraded", self._outbox.trouble
+        if self._trigger.trouble:
+            return "degraded", self._trigger.trouble
+        if self._movements and self._movements.trouble:
+            return "degraded", self._movements.trouble
         return "ready", "paused by a command" if self._paused else "deciding"
 
     def _tell_health(self) -> None:
@@ -222,6 +285,8 @@ class Daemon:
             "drops": {"frames": self._capture.dropped, "decisions": self._reporter.undelivered},
             "camera_restarts": self._watch.restarts,
         }
+        if self._movements:
+            figures["movements"] = self._movements.counts
         self._link.publish(health_message(self._origin, figures, ts=time.time()))
 
     def _birth(self) -> Message:
@@ -230,7 +295,9 @@ class Daemon:
             labels=self._classifier.labels,
             routes=self._config.routes.by_class,
             safe=self._config.routes.safe,
-            capabilities=("trigger", "pause", "resume", "reload", "ping"),
+            capabilities=COMMANDS
+            + (MOVING_COMMANDS if self._movements else ())
+            + (MODEL_COMMANDS if self._keeper else ()),
             ts=time.time(),
         )
 
@@ -241,11 +308,26 @@ class Daemon:
             broker=broker_of(self._config),
             client_id=f"smartbin/{self._config.site.site}/{self._config.site.bin}",
             will=lost,
-            subscriptions=(self._origin.topics.commands,),
+            subscriptions=self._subscriptions(),
             on_connect=lambda: self._herald.greet(),
-            on_message=self._desk.take,
+            on_message=self._take,
             on_ack=self._postman.acknowledge,
         )
+
+    def _subscriptions(self) -> tuple[str, ...]:
+        topics = self._origin.topics
+        acks = (topics.of("ack"),) if self._config.actuator.mode == "broker" else ()
+        wishes = (self._keeper.topic,) if self._keeper else ()
+        return (topics.commands, *acks, *wishes)
+
+    def _take(self, incoming: Incoming) -> None:
+        """Called in the network thread: only hands over."""
+        if self._keeper and incoming.topic == self._keeper.topic:
+            self._keeper.hear(incoming)
+        elif incoming.topic != self._origin.topics.of("ack"):
+            self._desk.take(incoming)
+        elif self._movements:
+            self._movements.take(incoming)
 
     def _obey(self, command: Command) -> dict[str, Any]:
         match command.verb:
@@ -259,8 +341,28 @@ class Daemon:
                 return {"ok": True, "detail": f"{command.verb}d"}
             case "reload":
                 return self._reload_config()
+            case "clear" | "move":
+                if self._movements:
+                    return self._movements.order(command)
+                return {"ok": False, "detail": "no actuator is set up; see actuator.mode"}
+            case "model" if self._keeper:
+                return self._keeper.command(command.body)
             case _:
-                return {"ok": False, "detail": "models are changed by installing a bundle"}
+                return {"ok": False, "detail": "no updates are set up; see update.url"}
+
+    def _follow_model(self, keeper: ModelKeeper) -> None:
+        """Record what the updates tell, and take over a model between two items."""
+        if self._seen_frame:
+            keeper.ready()
+        swap = keeper.swap()
+        if swap is not None:
+            self._bundle, self._classifier = swap.bundle, swap.classifier
+            self._origin = dataclasses.replace(self._origin, model=swap.bundle.model_id)
+            self._reporter.origin = self._herald.origin = self._origin
+            self._adopt(self._config)
+            self._herald.greet()
+        for note in keeper.notes():
+            self._reporter.report_record("model", note_body(note))
 
     def _fire(self, received_s: float) -> dict[str, Any]:
         if self._paused:
@@ -274,16 +376,23 @@ class Daemon:
         check_routes(config, self._classifier.labels)
         deadline_s = config.decision.deadline_ms / 1000
         if not self._adopted or _trigger_changed(config, self._config):
-            self._trigger: Trigger = trigger_of(config)  # learns the tray anew
+            self._trigger: Trigger = trigger_of(
+                config, self._tray, self._belt
+            )  # learns the tray anew
         self._adopted = True
+        self._tray.min_area_frac = config.trigger.min_area_frac
         self._judge = Judge(
-            segmenter=WholeFrame(),
+            segmenter=self._segmenter,
             classifier=self._classifier,
             rules=rules_of(self._bundle, config),
             routes=routes_of(config),
             deadline_s=deadline_s,
+            tray=self._tray,
+            timetable=self._belt.timetable if self._belt else None,
         )
         self._reporter.deadline_s = deadline_s
+        if self._movements:
+            self._movements.safe = config.routes.safe
         self._config = config
 
     def _reload_config(self) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class BundleError(SmartbinError):
     """A model bundle that is missing, damaged, or disagrees with itself."""
 
 
+class TrayError(SmartbinError):
+    """A stored empty tray that cannot be read, written, or learned."""
+
+
 class CameraError(SmartbinError):
     """A camera that is absent, refuses its settings, or went away."""
 

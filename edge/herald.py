@@ -23,7 +23,7 @@ class Herald:
     def __init__(
         self, *, origin: Origin, link: Link, reporter: Reporter, birth: Callable[[], Message]
     ) -> None:
-        self._origin = origin
+        self.origin = origin
         self._link = link
         self._reporter = reporter
         self._birth = birth
@@ -66,4 +66,4 @@ class Herald:
 
     def state_message(self, state: State, reason: str) -> Message:
         """A state as it is retained at the broker."""
-        return state_message(self._origin, state, reason=reason, ts=time.time())
+        return state_message(self.origin, state, reason=reason, ts=time.time())

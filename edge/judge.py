@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from edge.classifier import Classifier
@@ -16,6 +16,13 @@ class Segmenter(Protocol):
     """Cuts an item out of its frame."""
 
     def cut(self, frame: Frame, item: Item) -> Crop: ...
+
+
+class EmptyTray(Protocol):
+    """What is known of the tray without anything on it."""
+
+    def is_empty(self, frame: Frame) -> bool:
+        """Whether there is evidence that nothing lies there."""
 
 
 class Timetable(Protocol):
@@ -38,6 +45,7 @@ class Verdict:
     decided_s: float
     segmenter: str
     appointment: Appointment | None = None  # on a belt, for what a diverter is to move
+    crops: tuple[Crop, ...] = ()  # what the network saw
 
     @property
     def latency_ms(self) -> float:
@@ -55,6 +63,7 @@ class Judge:
         rules: Rules,
         routes: Routes,
         deadline_s: float,
+        tray: EmptyTray | None = None,
         timetable: Timetable | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +72,7 @@ class Judge:
         self._rules = rules
         self._routes = routes
         self._deadline_s = deadline_s
+        self._tray = tray
         self._timetable = timetable
         self._clock = clock
 
@@ -71,7 +81,7 @@ class Judge:
 
         `fault` is what is wrong with the frames, in words: then nothing is judged by them.
         """
-        judged = item.present and not fault and not item.barred
+        judged = item.present and not fault and not item.barred and not self._is_empty(item)
         crops = [self._segmenter.cut(frame, item) for frame in item.frames] if judged else []
         decision = self._decide(item, crops, fault)
         appointment = self._appointment(item, decision)
@@ -86,9 +96,13 @@ class Judge:
             trigger_s=item.trigger_s,
             frame_s=frame_s,
             decided_s=decided_s,
-            segmenter=crops[0].segmenter if crops else "none",
+            segmenter=_segmenter_of(crops),
             appointment=appointment,
+            crops=tuple(crops),
         )
+
+    def _is_empty(self, item: Item) -> bool:
+        return self._tray is not None and self._tray.is_empty(item.frames[-1])
 
     def _appointment(self, item: Item, decision: Decision) -> Appointment | None:
         if self._timetable is None or decision.outcome != "sorted":
@@ -117,4 +131,19 @@ class Judge:
         if not crops:
             return abstain("empty", routes=self._routes, reason="the scene is the empty tray")
         predictions = [self._classifier.classify(crop.pixels) for crop in crops]
-        return decide(predictions, rules=self._rules, routes=self._routes)
+        decision = decide(predictions, rules=self._rules, routes=self._routes)
+        note = note_of(crops)
+        return replace(decision, reason=f"{decision.reason}; {note}") if note else decision
+
+
+def note_of(crops: Sequence[Crop]) -> str:
+    """Why frames were judged whole although they were to be cut, in words; empty where none was."""
+    notes = [crop.note for crop in crops if crop.note]
+    if not notes or len(notes) == len(crops):
+        return notes[0] if notes else ""
+    return f"{notes[0]} ({len(notes)} of {len(crops)} frames)"
+
+
+def _segmenter_of(crops: Sequence[Crop]) -> str:
+    """What cut the frames; none where each was judged whole."""
+    return next((crop.segmenter for crop in crops if crop.segmenter != "none"), "none")

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from edge.acks import Acks
+from edge.actuator.devices import CommonOptions, Device, build_device
+from edge.actuator.gpio import Pins
+from edge.actuator.ledger import Ledger
+from edge.actuator.ledger import default_path as default_ledger
+from edge.actuator.local import LocalActuator
+from edge.actuator.service import ActuatorService
+from edge.actuator.values import ActuatorError
+from edge.belt.belt import Belt
+from edge.belt.build import build_belt
+from edge.belt.options import NEEDS_BELT
+from edge.belt.pins import Sensors
 from edge.brokers import Broker, read_password, tls_context
 from edge.bundle import Bundle, load_bundle
 from edge.cameras import CameraSpec
+from edge.classifier import Classifier
 from edge.config import Config, check_routes, where
-from edge.decide import Routes, Rules
-from edge.errors import BundleError, ConfigError, OutboxError
+from edge.decide import Routes, Rules, decide
+from edge.errors import BundleError, ConfigError, OutboxError, SmartbinError, TrayError
+from edge.movements import Movements
+from edge.mqtt import Link
 from edge.outbox import Outbox, default_path
-from edge.shipped import default_model
+from edge.places import state_folder
+from edge.reporter import Reporter
+from edge.segmenters import Segmenter, build_segmenter
+from edge.shipped import default_model, samples
+from edge.tray import TrayMemory, load_tray
 from edge.triggers import Trigger, build_trigger
+from edge.triggers.belt import moving_trigger
+from edge.update.keeper import Address, ModelKeeper
+from edge.update.store import ModelStore
+from edge.update.updater import Plan
+from edge.values import Decision, Pixels
+from edge.wire import Origin, Topics
 
 LEAST_STALL_S = 1.0  # a shorter silence is common on a mobile network
 
@@ -59,8 +85,52 @@ def camera_spec(config: Config) -> CameraSpec:
     )
 
 
-def trigger_of(config: Config) -> Trigger:
-    """A fresh trigger."""
+def tray_of(config: Config) -> TrayMemory:
+    """What is known of the empty tray: the stored one, where there is one; raises TrayError."""
+    path, min_area_frac = config.tray.path, config.trigger.min_area_frac
+    try:
+        stored = load_tray(Path(path)) if path else None
+    except TrayError as error:
+        raise TrayError(f"{where(config, 'tray.path')}: {error}") from error
+    return TrayMemory(stored, min_area_frac=min_area_frac)
+
+
+def segmenter_of(config: Config, tray: TrayMemory, *, patient: bool = False) -> Segmenter:
+    """The segmenter of a configuration, ready; raises BundleError or MissingExtraError."""
+    options = config.segmenter
+    try:
+        return build_segmenter(
+            options.kind,
+            model=Path(options.model) if options.model else None,
+            session=options.session,
+            threads=config.model.threads,
+            least_quality=options.min_quality,
+            timeout_s=options.timeout_s,
+            memory_mb=options.memory_mb,
+            tray=tray,
+            patient=patient,
+        )
+    except BundleError as error:
+        raise BundleError(f"{where(config, 'segmenter.model')}: {error}") from error
+
+
+def belt_of(config: Config, sensors: Callable[[], Sensors] | None = None) -> Belt | None:
+    """The belt, where items move; `sensors` takes the place of its pins."""
+    return build_belt(config.belt, sensors=sensors)
+
+
+def trigger_of(config: Config, tray: TrayMemory | None = None, belt: Belt | None = None) -> Trigger:
+    """A fresh trigger; `tray` is told what it learns, and a `belt` tells it of items."""
+    if belt:
+        return moving_trigger(
+            config.trigger.kind,
+            belt=belt,
+            options=config.belt,
+            votes=config.decision.votes,
+            absorb_s=config.trigger.absorb_s,
+        )
+    if config.trigger.kind in NEEDS_BELT:
+        raise ConfigError([f"{where(config, 'trigger.kind')}: a belt is begun by a restart"])
     # Each frame of a folder of stills shows another item, so there is one vote to have.
     votes = 1 if config.trigger.kind == "frame" else config.decision.votes
     return build_trigger(
@@ -70,6 +140,7 @@ def trigger_of(config: Config) -> Trigger:
         min_area_frac=config.trigger.min_area_frac,
         settle_s=config.trigger.settle_s,
         absorb_s=config.trigger.absorb_s,
+        tray=tray,
     )
 
 
@@ -87,6 +158,44 @@ def rules_of(bundle: Bundle, config: Config) -> Rules:
 def routes_of(config: Config) -> Routes:
     """Where each class goes at this site."""
     return Routes(safe=config.routes.safe, by_label=config.routes.by_class)
+
+
+def store_path(config: Config) -> Path:
+    """Where fetched models lie."""
+    return Path(config.update.store) if config.update.store else state_folder() / "models"
+
+
+def keeper_of(config: Config) -> ModelKeeper | None:
+    """Updates over the air; None where no repository is named."""
+    update = config.update
+    if not update.url:
+        return None
+
+    def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Pixels]) -> Decision:
+        votes = [classifier.classify(pixels) for pixels in crops]
+        return decide(votes, rules=rules_of(bundle, config), routes=routes_of(config))
+
+    return ModelKeeper(
+        store=ModelStore(store_path(config)),
+        fallback=lambda: load_model(config),
+        address=Address(
+            url=update.url,
+            root_file=Path(update.root),
+            ca_file=update.ca_file,
+            group=update.group,
+            site=config.site.site,
+            bin=config.site.bin,
+        ),
+        plan=Plan(
+            name=update.bundle,
+            threads=config.model.threads,
+            shadow_items=update.shadow_items,
+            trial_items=update.trial_items,
+            retry_s=update.retry_s,
+            samples=samples(),
+        ),
+        judge=judge,
+    )
 
 
 def outbox_path(config: Config) -> Path:
@@ -125,10 +234,76 @@ def outbox_of(config: Config) -> Outbox:
     )
 
 
+def devices_of(config: Config) -> list[Device]:
+    """The devices of [actuator], each in its safe state; raises ActuatorError."""
+    options: dict[str, CommonOptions] = dict(config.actuator.devices)
+    pins = Pins() if any(device.kind != "simulated" for device in options.values()) else None
+    devices: list[Device] = []
+    try:
+        for name, device in options.items():
+            devices.append(build_device(name, device, pins))
+    except ActuatorError as error:
+        for built in devices:
+            built.close()
+        raise ActuatorError(f"{where(config, f'actuator.devices.{name}')}: {error}") from error
+    return devices
+
+
+def ledger_of(config: Config) -> Ledger:
+    """The ledger of movements, opened; raises LedgerError."""
+    path = config.actuator.ledger
+    return Ledger(Path(path) if path else default_ledger())
+
+
+def actuator_of(config: Config) -> ActuatorService:
+    """What `smartbin actuator` runs; raises ConfigError, ActuatorError, LedgerError."""
+    actuator = config.actuator
+    if actuator.mode != "broker" or not actuator.devices:
+        mode = f"{where(config, 'actuator.mode')} = {actuator.mode!r}"
+        fault = 'set mode = "broker" and a table [actuator.devices.NAME] for each device'
+        raise ConfigError([f"{mode}, {len(actuator.devices)} devices: {fault}"])
+    broker, ledger = broker_of(config), ledger_of(config)
+    return ActuatorService(
+        topics=Topics(config.site.site, config.site.bin),
+        broker=broker,
+        devices=devices_of(config),
+        ledger=ledger,
+        silence_s=actuator.silence_s,
+    )
+
+
+def movements_of(
+    config: Config, origin: Origin, link: Link, reporter: Reporter
+) -> Movements | None:
+    """The daemon's side of the actuator, with its devices where they are on this board."""
+    actuator = config.actuator
+    if actuator.mode == "off":
+        return None
+    movements = Movements(
+        origin=origin,
+        safe=config.routes.safe,
+        acks=Acks(failures=actuator.failures, retry_s=actuator.retry_s),
+        ack_s=actuator.ack_ms / 1000,
+        link=link,
+        reporter=reporter,
+    )
+    if actuator.mode == "local":
+        ledger = ledger_of(config)
+        movements.local = LocalActuator(
+            topics=origin.topics,
+            devices=devices_of(config),
+            ledger=ledger,
+            publish=link.publish,
+            heard=movements.take,
+        )
+    return movements
+
+
 def check_all(config: Config) -> Bundle:
     """Look at what a configuration points to; raises ConfigError with every fault, else the bundle.
 
-    Certificates, the password file, the bundle, and routes for classes that it does not know.
+    Certificates, the password file, the bundle, routes for classes that it does not know, the
+    segmenter and the stored tray.
     """
     faults: list[str] = []
     bundle = None
@@ -142,6 +317,10 @@ def check_all(config: Config) -> Bundle:
     except ConfigError as error:
         faults += error.faults
     except BundleError as error:
+        faults.append(str(error))
+    try:
+        segmenter_of(config, tray_of(config)).close()
+    except SmartbinError as error:
         faults.append(str(error))
     if faults or bundle is None:
         raise ConfigError(faults)

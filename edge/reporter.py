@@ -56,7 +56,7 @@ class Reporter:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._origin = origin
+        self.origin = origin
         self._link = link
         self._outbox = outbox
         self._postman = postman
@@ -71,12 +71,12 @@ class Reporter:
         """Event to the disk first, then the decision to the network, then the queue onward."""
         self._seq += 1
         payload = decision_payload(
-            self._origin, verdict.decision, self._stamp(self._seq, item, verdict)
+            self.origin, verdict.decision, self._stamp(self._seq, item, verdict)
         )
-        self._outbox.add(event_message(self._origin.topics, payload))
+        self._outbox.add(event_message(self.origin.topics, payload))
         # The disk may have taken its time: what counts is how much is left now.
         left_s = self._until_s(verdict) - self._clock()
-        message = decision_message(self._origin.topics, payload, left_s=left_s)
+        message = decision_message(self.origin.topics, payload, left_s=left_s)
         sent = left_s > 0 and self._link.publish(message) is not None
         self.undelivered += not sent
         self._postman.pump(self._link)
@@ -97,7 +97,7 @@ class Reporter:
         """Record a movement or a command among the events."""
         self._seq += 1
         event = record_message(
-            self._origin,
+            self.origin,
             kind,
             details,
             seq=self._seq,
@@ -109,7 +109,7 @@ class Reporter:
     def order(self, verb: str, *, id: str, route: str, life_s: float) -> Message:
         """An operator's order as the actuator takes it."""
         return order_message(
-            self._origin,
+            self.origin,
             verb,
             id=id,
             route=route,
@@ -122,7 +122,7 @@ class Reporter:
         """Record a change of state among the events; urgent, so it is sent before history."""
         self._seq += 1
         event = state_event_message(
-            self._origin,
+            self.origin,
             state,
             seq=self._seq,
             reason=reason,

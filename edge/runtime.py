@@ -26,6 +26,17 @@ def _int8_saturates() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and "_vnni" not in cpu
 
 
+def lean_options(*, threads: int) -> ort.SessionOptions:
+    """For large networks of others: half the memory (u2netp: 390 of 760 MB), a fifth more time."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    return options
+
+
 class Runtime:
     """One network with one input, one output and perhaps its features, on the CPU."""
 

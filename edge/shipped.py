@@ -24,6 +24,11 @@ def samples() -> Path:
     return _PACKAGE / "samples"
 
 
+def default_segmenter() -> Path:
+    """The network of the segmenter `tiny` where config.toml names no other."""
+    return shipped("models/segmenter.int8.onnx")
+
+
 def default_model() -> Path:
     """The int8 student that is used where config.toml names no other."""
     return shipped("models/student.int8.onnx")

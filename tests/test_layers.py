@@ -21,6 +21,8 @@ DOORS = {
     "amqtt": {"edge/broker.py"},
     "sqlite3": {"edge/store.py"},
     "gpiozero": {"edge/actuator/gpio.py"},
+    "rembg": {"edge/segmenters/rembg_child.py"},
+    "PIL": {"edge/segmenters/rembg_child.py"},
 }
 # Steps of the flow: each knows values, never another step.
 STEPS = {"triggers", "segmenters", "classifier", "decide", "cameras", "capture"}

@@ -1,4 +1,4 @@
-"""Models over the air: what is refused, what survives a power cut, and what a bin goes back from."""
+"""Models over the air: what is refused, what survives a power cut, what a bin goes back from."""
 
 from __future__ import annotations
 
@@ -205,8 +205,11 @@ def test_an_older_version_is_refused(site: Site) -> None:
 
 def test_other_labels_are_refused(site: Site) -> None:
     """A model of other classes would send things where no route is."""
-    site.release(4, labels=["red", "green", "violet"], thresholds=dict.fromkeys(
-        ["red", "green", "violet"], 0.6))
+    site.release(
+        4,
+        labels=["red", "green", "violet"],
+        thresholds=dict.fromkeys(["red", "green", "violet"], 0.6),
+    )
     assert "labels are red, green, violet" in refused(site, Wish(4), "refused")
 
 
@@ -358,9 +361,19 @@ def test_sigkill_at_every_step_leaves_a_verified_model(site: Site, rounds: int) 
         if kill_at == 0:
             shutil.rmtree(store, ignore_errors=True)
         child = subprocess.run(
-            [sys.executable, "-m", "tests.kill_update", str(site.folder), site.server.url,
-             str(kill_at)],
-            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+            [
+                sys.executable,
+                "-m",
+                "tests.kill_update",
+                str(site.folder),
+                site.server.url,
+                str(kill_at),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert child.returncode == -9, child.stdout + child.stderr
         seen.add(child.stdout.strip().rsplit("\n", 1)[-1])
@@ -385,7 +398,14 @@ def test_a_wish_is_a_share_of_the_bins_that_grows(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"x", b"[]", b'{"v":2,"version":4}', b'{"v":1}', b'{"v":1,"version":4,"share":7}', b"9" * 5000],
+    [
+        b"x",
+        b"[]",
+        b'{"v":2,"version":4}',
+        b'{"v":1}',
+        b'{"v":1,"version":4,"share":7}',
+        b"9" * 5000,
+    ],
 )
 def test_a_wish_that_is_none_is_refused(payload: bytes) -> None:
     """Whatever is retained there, the bin says what is wrong and goes on."""

@@ -8,62 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import logging
-import os
-import select
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from edge.cameras.base import Camera, CameraSpec
 from edge.cameras.mailbox import SharedSlots, Writer
+from edge.childhood import MAX_TEXT, ORDERS_FD, Talk, begin
 from edge.errors import CameraError, SmartbinError
 
 log = logging.getLogger(__name__)
 
 PROCESS_NAME = "smartbin-camera"  # 15 characters, all that the kernel keeps
 CLOSE_GRACE_S = 1.2  # to hand the device back; then the process ends as it is
-ORDERS_FD = 0  # standard input
-MAX_TALK_BYTES = 4000  # below PIPE_BUF: a line is written whole or not at all
-
-
-class Talk(logging.Handler):
-    """Lines of JSON to the parent: how the camera is, and what was logged here."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__()
-        self._fd = fd
-
-    def say(self, **news: object) -> None:
-        line = json.dumps(news).encode() + b"\n"
-        # A parent that does not listen must not stop the camera: the line is lost then.
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._fd, line)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()[: MAX_TALK_BYTES // 6]  # JSON may write \uXXXX for a character
-        self.say(log=text, level=record.levelno, logger=record.name)
 
 
 def main() -> None:
     """Run the capture process; the order says everything."""
-    # The parent alone decides when this ends: a Ctrl-C or systemd's SIGTERM goes to the whole
-    # group, and the parent may want another frame to finish its item.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(PROCESS_NAME)
-    order = json.loads(_read_line(ORDERS_FD))
-    for name in ("memory_fd", "letters_r", "letters_w", "talk_fd"):
-        os.set_inheritable(order[name], False)  # a program that a camera library starts
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    order = begin(PROCESS_NAME, close_grace_s=CLOSE_GRACE_S)
     talk = Talk(order["talk_fd"])
     logging.getLogger().addHandler(talk)
     slots = SharedSlots(order["memory_fd"], order["slot_bytes"])
@@ -84,7 +48,7 @@ def main() -> None:
         except EOFError:
             return
         except SmartbinError as error:
-            talk.say(fault=str(error)[: MAX_TALK_BYTES // 6])
+            talk.say(fault=str(error)[:MAX_TEXT])
             sys.exit(1)
         except Exception as error:
             traceback.print_exc()
@@ -120,24 +84,3 @@ def _opener(name: str) -> Callable[[CameraSpec], Camera]:
     module, _, function = name.partition(":")
     opener: Any = getattr(importlib.import_module(module), function)
     return opener  # type: ignore[no-any-return]
-
-
-def _read_line(fd: int) -> bytes:
-    line = bytearray()
-    while not line.endswith(b"\n"):  # byte by byte: what follows the order are slot numbers
-        byte = os.read(fd, 1)
-        if not byte:
-            sys.exit(0)
-        line += byte
-    return bytes(line)
-
-
-def _end_with_parent(parent_pid: int) -> None:
-    """End this process when the parent is gone, even where a camera call never returns."""
-    poller = select.poll()
-    poller.register(ORDERS_FD, 0)  # 0: only that the other end was closed
-    # A fork of the parent may hold the other end open, so its number is looked at as well.
-    while not poller.poll(1000) and os.getppid() == parent_pid:
-        pass
-    time.sleep(CLOSE_GRACE_S)
-    os._exit(0)

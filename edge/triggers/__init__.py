@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.errors import UsageError
+from edge.tray import TrayMemory
 from edge.triggers.base import Trigger
 from edge.triggers.presence import PresenceSettings, PresenceTrigger
 from edge.triggers.simple import CommandTrigger, FrameTrigger, IntervalTrigger
@@ -21,11 +22,13 @@ def build_trigger(
     settle_s: float = 0.4,
     border_settle_s: float | None = None,
     absorb_s: float = 600.0,
+    tray: TrayMemory | None = None,
 ) -> Trigger:
     """Make a trigger; what a kind does not use is passed over.
 
     `border_settle_s` is the rest asked of a change that reaches the picture's edge, which may be
-    an arm; left out, it is 3 s or four times `settle_s`, whichever is longer.
+    an arm; left out, it is 3 s or four times `settle_s`, whichever is longer. `tray` holds the
+    stored empty tray, and is told of the learned one.
     """
     if votes < 1:
         raise UsageError(f"trigger votes = {votes}: must be 1 or more")
@@ -38,7 +41,7 @@ def build_trigger(
             border_settle_s=border_settle_s,
             absorb_s=absorb_s,
         )
-        return PresenceTrigger(settings, votes=votes)
+        return PresenceTrigger(settings, votes=votes, tray=tray)
     if kind == "interval":
         if interval_s <= 0:
             raise UsageError(f"trigger interval_s = {interval_s}: must be more than 0")

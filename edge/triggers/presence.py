@@ -16,8 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge.triggers.base import Commanded, Look
-from edge.triggers.scene import (
+from edge.scene import (
     Extent,
     Mask,
     Planes,
@@ -27,6 +26,8 @@ from edge.triggers.scene import (
     extent_of,
     scene_of,
 )
+from edge.tray import MOST_CHANGED, TrayMemory
+from edge.triggers.base import Commanded, Look
 from edge.values import Frame, Item
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,12 @@ class PresenceSettings:
 class PresenceTrigger(Commanded):
     """Makes one item of each thing that comes to rest in the tray."""
 
-    def __init__(self, settings: PresenceSettings, *, votes: int) -> None:
+    def __init__(
+        self, settings: PresenceSettings, *, votes: int, tray: TrayMemory | None = None
+    ) -> None:
+        """`tray` is told what is learned here; what is stored there is believed first."""
         self._settings = settings
+        self._tray = tray or TrayMemory()
         self._votes = votes
         super().__init__(votes=votes)
         self.reset()
@@ -65,6 +70,7 @@ class PresenceTrigger(Commanded):
         super().reset()
         self._rest = RestWatch()
         self._learned: list[Scene] = []
+        self._tray.forget()
         self._empty: Reference | None = None  # the tray without anything
         self._decided: Reference | None = None  # the scene of the last item; None: tray empty
         self._decided_s = 0.0
@@ -112,9 +118,27 @@ class PresenceTrigger(Commanded):
         self._learned.append(scene)
         enough = len(self._learned) >= self._settings.learn_frames
         if enough and rest_s >= self._settings.learn_s:
-            self._empty = _learned(self._learned)
+            self._take_empty(self._stored(scene) or _learned(self._learned))
             self._learned.clear()
             self._now_empty()
+
+    def _stored(self, scene: Scene) -> Reference | None:
+        """The stored tray, where this looks like it."""
+        stored = self._tray.stored
+        if stored is None or not stored.fits(self._shape):
+            return None
+        reference = stored.reference()
+        if reference.changes(scene).mean() <= MOST_CHANGED:
+            return reference
+        log.warning(
+            "presence: the picture is not that of the stored tray; was the camera moved? "
+            "Learning the tray anew; run smartbin tray again"
+        )
+        return None
+
+    def _take_empty(self, empty: Reference) -> None:
+        self._empty = empty
+        self._tray.learn(empty, self._shape)
 
     def _see_empty(
         self, empty: Reference, frame: Frame, scene: Scene, rest_s: float
@@ -187,7 +211,7 @@ class PresenceTrigger(Commanded):
                 "presence: a thing has lain there for %.0f s; it counts as part of the tray now",
                 absorb_s,
             )
-            self._empty = Reference(scene.levels, self._empty.variance)
+            self._take_empty(Reference(scene.levels, self._empty.variance))
             self._decided = None
             self._now_empty()
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.preprocess import resize_down
+from edge.shadows import shaded
 from edge.values import Box, Pixels
 
 Planes = npt.NDArray[np.float32]  # (3, h, w): one after the other, strided access is twice as slow
@@ -47,6 +48,7 @@ BORDER_CELLS = 3  # strong ones in the outermost rows and columns; an arm is wid
 MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
 MOTION_K = 9.0  # six standard deviations, in median absolute deviations
 MOVED_CELLS = 6  # about 0.1 % of the picture
+STRENGTH_PERCENTILE = 80  # of the cells of a thing: glass shows little but its edges
 CLOSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -139,6 +141,14 @@ class Light:
         return float(np.abs(step).sum() + np.abs(tint).sum())
 
 
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """The cells that hold a thing, and how clearly they do."""
+
+    mask: Mask
+    strength: float  # its clearest cells, in multiples of what counts as change; 0 where none
+
+
 class Reference:
     """A scene to compare with, its noise, and the light since it was taken."""
 
@@ -147,7 +157,7 @@ class Reference:
         self.variance = variance.copy()  # of the planes
         self._sigma = np.sqrt(self.variance)
         self._light = Light(levels.shape)
-        self._rest = np.zeros_like(levels)
+        self._rest = self._limit = np.zeros_like(levels)
         self._relit_by = 0.0  # how much the light differed at the last look, in logarithms
 
     def changes(self, scene: Scene) -> Mask:
@@ -159,9 +169,24 @@ class Reference:
         limit += size * LIGHT_SLACK
         darkest = np.minimum(self.levels, scene.levels).min(axis=0)
         np.maximum(limit, DARK_NOISE / (darkest + np.float32(DARK)), out=limit)
-        np.minimum(limit, MAX_THRESHOLD, out=limit)
-        over = np.abs(self._rest) > limit
-        return solid(np.asarray(over[0] | over[1] | over[2], np.uint8))
+        self._limit = np.minimum(limit, MAX_THRESHOLD, out=limit)
+        return solid(self._over())
+
+    def matter(self, scene: Scene) -> Matter:
+        """What of the changes is a thing: soft shadows left out, with the strength of the rest."""
+        self.changes(scene)
+        over = self._over()
+        over[shaded(self._rest, self._limit)] = 0
+        mask = solid(over)
+        there = mask != 0
+        if not there.any():
+            return Matter(mask, 0.0)
+        times = (np.abs(self._rest) / self._limit).max(axis=0)[there]
+        return Matter(mask, float(np.percentile(times, STRENGTH_PERCENTILE)))
+
+    def _over(self) -> Mask:
+        over = np.abs(self._rest) > self._limit
+        return np.asarray(over[0] | over[1] | over[2], np.uint8)
 
     def reaches_border(self, mask: Mask) -> bool:
         """Say whether the change within a mask is at the picture's edge more than a shadow."""

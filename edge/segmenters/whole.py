@@ -1,16 +1,19 @@
-"""Segmenters: cut the item out of its frame before it is judged."""
+"""The segmenter `none`."""
 
 from __future__ import annotations
 
+from edge.segmenters.base import WHOLE, whole_frame
 from edge.values import Crop, Frame, Item
 
 
 class WholeFrame:
     """Cuts nothing: the classifier sees the frame as it is."""
 
-    name = "none"
+    name = WHOLE
 
     def cut(self, frame: Frame, item: Item) -> Crop:
         """Return the whole frame; where the item lies does not matter here."""
-        height, width = frame.pixels.shape[:2]
-        return Crop(frame.pixels, (0, 0, width, height), segmenter=self.name)
+        return whole_frame(frame.pixels)
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,166 @@
+"""The only place that knows which database it is: opens it, makes its tables, and leases work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge.errors import MissingExtraError, SmartbinError
+
+try:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
+except ImportError as error:  # pragma: no cover - the extra is there in every test
+    raise MissingExtraError(
+        "the fleet monitor's packages are not installed; run: pip install 'smartbin[fleet]'"
+    ) from error
+
+from edge.fleet import schema
+
+log = logging.getLogger(__name__)
+
+BUSY_MS = 10_000  # several monitors may share one SQLite file; none holds it longer
+CHUNK_HOURS = 24
+
+
+class StoreError(SmartbinError):
+    """The database cannot be used, and what to do about it."""
+
+
+class Database:
+    """An engine with the differences between SQLite and PostgreSQL behind it."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sa.make_url(url)
+            self.shown = parsed.render_as_string(hide_password=True)
+            self.is_sqlite = parsed.get_backend_name() == "sqlite"
+            if self.is_sqlite and parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.engine = sa.create_engine(url, pool_pre_ping=not self.is_sqlite, pool_size=10)
+        except (sa.exc.ArgumentError, OSError, ImportError) as error:
+            raise StoreError(f"store.url: {error}; see fleet.toml") from error
+        if self.is_sqlite:
+            sa.event.listen(self.engine, "connect", _tune_sqlite)
+        self.hypertable = False
+
+    def prepare(self) -> None:
+        """Make what is not there yet; raises StoreError where it cannot be opened or is newer."""
+        try:
+            schema.metadata.create_all(self.engine)
+            self._check_version()
+            if not self.is_sqlite:
+                self._prepare_postgres()
+        except sa.exc.SQLAlchemyError as error:
+            why = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
+            raise StoreError(
+                f"{self.shown}: cannot be opened ({why}); check store.url, and that the database "
+                "runs and lets this user in"
+            ) from error
+
+    def _check_version(self) -> None:
+        with self.begin() as db:
+            row = db.execute(
+                sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema")
+            ).scalar()
+            if row is None:
+                values = {"key": "schema", "value": str(schema.VERSION)}
+                db.execute(self.insert(schema.meta).values(values).on_conflict_do_nothing())
+            elif int(row) != schema.VERSION:
+                raise StoreError(
+                    f"{self.shown}: its tables have version {row}, this smartbin knows "
+                    f"{schema.VERSION}; update smartbin, or name another database"
+                )
+
+    def _prepare_postgres(self) -> None:
+        """Room in pages that are updated all the time; a hypertable where TimescaleDB is there."""
+        with self.begin() as db:
+            for name in ("bin", "boot"):
+                db.execute(sa.text(f"ALTER TABLE {name} SET (fillfactor = 70)"))
+            there = sa.text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
+            if not db.execute(there).scalar():
+                return
+            taken = (
+                "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name='event'"
+            )
+            if not db.execute(sa.text(taken)).scalar():
+                make_hypertable(db)
+            self.hypertable = True
+
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that knows ON CONFLICT, which both dialects write alike."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A transaction that writes."""
+        with self.engine.begin() as db:
+            if self.is_sqlite:  # now, not at the first write: a reader that turns writer can fail
+                db.exec_driver_sql("BEGIN IMMEDIATE")
+            yield db
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self.engine.connect() as db:
+            yield db
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+    def hold(self, name: str, holder: str, *, now_ts: float, for_s: float) -> bool:
+        """Take or keep a lease; True where it is ours until `for_s` from now."""
+        lease = schema.lease
+        values = {"name": name, "holder": holder, "until_ts": now_ts + for_s}
+        free = sa.or_(lease.c.holder == holder, lease.c.until_ts < now_ts)
+        with self.begin() as db:
+            statement = self.insert(lease).values(values)
+            statement = statement.on_conflict_do_update(
+                index_elements=[lease.c.name],
+                set_={"holder": holder, "until_ts": values["until_ts"]},
+                where=free,
+            )
+            db.execute(statement)
+            held = db.execute(sa.select(lease.c.holder).where(lease.c.name == name)).scalar()
+        return held == holder
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back."""
+        lease = schema.lease
+        with self.begin() as db:
+            db.execute(sa.delete(lease).where(lease.c.name == name, lease.c.holder == holder))
+
+
+def make_hypertable(db: sa.Connection) -> None:
+    """Turn `event` into chunks of a day; every unique index must then hold the hour."""
+    for sql in (
+        "ALTER TABLE event DROP CONSTRAINT event_pkey",
+        "ALTER TABLE event DROP CONSTRAINT event_once",
+        "ALTER TABLE event ADD CONSTRAINT event_once UNIQUE (bin_id, boot, seq, hour)",
+        "CREATE INDEX IF NOT EXISTS event_by_id ON event (id)",
+        f"SELECT create_hypertable('event', 'hour', chunk_time_interval => {CHUNK_HOURS}, "
+        "migrate_data => true)",
+    ):
+        db.execute(sa.text(sql))
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: BEGIN IMMEDIATE is ours.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # FULL: what the broker may forget is on the disk. A batch costs one flush.
+    for pragma in (
+        f"busy_timeout={BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=4000",
+        "journal_size_limit=67108864",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

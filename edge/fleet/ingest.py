@@ -1,0 +1,183 @@
+"""Between the broker and the database: takes messages, stores them in batches, acknowledges.
+
+The bound of what waits in memory is the broker's receive maximum: it sends no more until we
+acknowledge, and we do that when a batch is committed. Health is not acknowledged (QoS 0): where
+too much waits, it is left out and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from edge.fleet.batch import Batch, Heard, Sorter
+from edge.fleet.figures import Figures
+from edge.fleet.writer import Writer, Written
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 15.0
+IDLE_S = 0.5
+MAX_SINGLES = 20_000  # of a batch that the database refuses, tried one by one
+MAX_LABELS = 100  # classes that /metrics tells apart; a bin may invent more
+POISON = (sa.exc.SQLAlchemyError, ValueError, OverflowError)  # the last two by sqlite3 itself
+
+
+class Acknowledges(Protocol):
+    """Tells the broker what is stored."""
+
+    def __call__(self, messages: Iterable[Heard]) -> None: ...
+
+
+class Ingest:
+    """`take` is called from paho's thread; everything else happens in the thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        sorter: Sorter,
+        writer: Writer,
+        figures: Figures,
+        acknowledge: Acknowledges,
+        batch_rows: int,
+        linger_s: float,
+        max_waiting: int,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._sorter = sorter
+        self._writer = writer
+        self._figures = figures
+        self._acknowledge = acknowledge
+        self._batch_rows = batch_rows
+        self._linger_s = linger_s
+        self._max_waiting = max_waiting
+        self._wall = wall
+        self._waiting: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._labels: set[str] = set()
+        self._left_out = 0  # health; written by paho's thread, taken by ours
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fleet-writer", daemon=True)
+        self.trouble = ""  # why nothing is stored, in words
+        figures.waiting.set_function(self._waiting.qsize)
+
+    def take(self, heard: Heard) -> None:
+        """Keep a message for the next batch."""
+        if heard.qos == 0 and self._waiting.qsize() >= self._max_waiting:
+            self._left_out += 1
+            return
+        self._waiting.put(heard)
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Store what has been taken, within bounds, and end; idempotent."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while not (self._stop.is_set() and self._waiting.empty()):
+            messages = self._gather()
+            if messages:
+                self._store(messages)
+
+    def _gather(self) -> list[Heard]:
+        """A batch: what is there, and what comes while we linger."""
+        try:
+            messages = [self._waiting.get(timeout=IDLE_S)]
+        except queue.Empty:
+            return []
+        until_s = time.monotonic() + self._linger_s
+        while len(messages) < self._batch_rows:
+            left_s = until_s - time.monotonic()
+            try:
+                if left_s > 0 and not self._stop.is_set():
+                    messages.append(self._waiting.get(timeout=left_s))
+                else:
+                    messages.append(self._waiting.get_nowait())
+            except queue.Empty:
+                break
+        return messages
+
+    def _store(self, messages: list[Heard]) -> None:
+        batch = self._sorter.sort(messages)
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            batch.reject("overload", "", ts=self._wall(), sample="health", n=left_out)
+        delay_s = RETRY_MIN_S
+        while True:
+            try:
+                written = self._writer.write(batch)
+                break
+            except sa.exc.OperationalError as error:  # away, locked, full: it will come back
+                self._failed(error)
+                if self._stop.wait(delay_s):
+                    return  # not acknowledged: the broker has it still
+                delay_s = min(RETRY_MAX_S, delay_s * 2)
+            except POISON as error:  # one row of it is
+                self._failed(error)
+                written = self._one_by_one(messages)
+                break
+        self._succeeded(messages, batch, written)
+
+    def _one_by_one(self, messages: list[Heard]) -> Written:
+        """Store what can be stored of a batch that the database refuses as a whole."""
+        events = duplicates = refused = 0
+        for heard in messages[:MAX_SINGLES]:
+            batch = self._sorter.sort([heard])
+            try:
+                one = self._writer.write(batch)
+            except POISON as error:
+                log.error("fleet: the database refuses a message of %s: %s", heard.topic, error)
+                poisoned = Batch()
+                ts = heard.received_ts
+                poisoned.reject("storage", "", ts=ts, sample=f"{heard.topic}: {error}")
+                self._writer.write(poisoned)
+                continue
+            events, duplicates = events + one.events, duplicates + one.duplicates
+            refused += one.refused
+        return Written(events, duplicates, refused)
+
+    def _failed(self, error: Exception) -> None:
+        self._writer.forget_names()
+        self._figures.failures.inc()
+        self._figures.store_up.set(0)
+        why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if not self.trouble:
+            log.error("fleet: the database fails: %s; messages wait at the broker", why)
+        self.trouble = why
+
+    def _succeeded(self, messages: list[Heard], batch: Batch, written: Written) -> None:
+        self._acknowledge(messages)
+        if self.trouble:
+            log.info("fleet: the database takes messages again")
+        self.trouble = ""
+        figures, now_ts = self._figures, self._wall()
+        figures.store_up.set(1)
+        figures.batch_rows.observe(len(messages))
+        figures.events.inc(written.events)
+        figures.duplicates.inc(max(0, written.duplicates))
+        for kind, n in batch.kinds.items():
+            figures.messages.labels(kind).inc(n)
+        for (reason, _), entry in batch.rejects.items():
+            figures.rejects.labels(reason).inc(entry.n)
+        for heard in messages:
+            figures.lag.observe(now_ts - heard.received_ts)
+        for _, row in batch.events:
+            if row["flag"] == "" and row["kind"] == "decision":
+                figures.age.observe(max(0.0, now_ts - row["ts"]))
+                figures.decisions.labels(row["outcome"], self._label(row["label"] or "")).inc()
+
+    def _label(self, label: str) -> str:
+        if label not in self._labels and len(self._labels) >= MAX_LABELS:
+            return "other"
+        self._labels.add(label)
+        return label

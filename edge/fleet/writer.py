@@ -1,0 +1,227 @@
+"""One batch, one transaction: rows in, figures out. Idempotent: a batch may be written again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from edge.fleet import schema
+from edge.fleet.batch import Batch
+from edge.fleet.database import Database
+from edge.fleet.identities import Identities, Key
+from edge.fleet.statements import LAST, Statements
+
+OPEN_HOUR_S = 3660.0  # an hour's counts are made a minute after its end at the earliest
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a batch came to."""
+
+    events: int  # new ones
+    duplicates: int
+    refused: int = 0  # bins over the limit
+
+
+class Writer:
+    """Knows the numbers of bins, and writes; used from one thread."""
+
+    def __init__(
+        self, database: Database, *, identities: Identities, max_bins: int, health_every_s: float
+    ) -> None:
+        self._database = database
+        self._identities = identities
+        self._max_bins = max_bins
+        self._health_every_s = health_every_s
+        self._ids: dict[Key, int] = {}
+        self._marked: set[tuple[int, int]] = set()  # (hour, bin_id) known to be dirty, open hours
+        self._marked_until_ts = 0.0
+        self._kept_health: dict[int, float] = {}
+        self._sql = Statements(database)
+
+    def write(self, batch: Batch, *, now_ts: float | None = None) -> Written:
+        """Store a batch; raises SQLAlchemyError, and then nothing of it is stored."""
+        now_ts = time.time() if now_ts is None else now_ts
+        marked: set[tuple[int, int]] = set()
+        with self._database.begin() as db:
+            refused = self._resolve(db, batch, now_ts)
+            self._births(db, batch)
+            written = self._events(db, batch, now_ts, marked)
+            self._states(db, batch)
+            kept = self._healths(db, batch)
+            self._rest(db, batch)
+        # Only now: a transaction that failed has marked and kept nothing.
+        self._marked |= marked
+        self._kept_health.update(kept)
+        return Written(written, len(batch.events) - written, refused)
+
+    def _resolve(self, db: sa.Connection, batch: Batch, now_ts: float) -> int:
+        """Give every bin its number; new bins are made, up to the limit."""
+        if not (unknown := batch.bins() - self._ids.keys()):
+            return 0
+        self._read_names(db)
+        new = sorted(unknown - self._ids.keys())
+        room = max(0, self._max_bins - len(self._ids))
+        for key in new[room:]:
+            sample = f"{'/'.join(key)} is one too many"
+            batch.reject("too many", "", ts=now_ts, sample=sample, n=batch.drop(key))
+        rows = [{"site": s, "name": n, "first_seen_ts": now_ts} for s, n in new[:room]]
+        if self._sql.bins.run(db, rows) or rows:
+            self._read_names(db)
+        return len(new[room:])
+
+    def _read_names(self, db: sa.Connection) -> None:
+        table = schema.bin_
+        for id_, site, name in db.execute(sa.select(table.c.id, table.c.site, table.c.name)):
+            self._ids[site, name] = id_
+
+    def forget_names(self) -> None:
+        """After a failed transaction: a number that was given in it may not be there."""
+        self._ids.clear()
+
+    def _events(
+        self, db: sa.Connection, batch: Batch, now_ts: float, marked: set[tuple[int, int]]
+    ) -> int:
+        if not batch.events:
+            return 0
+        rows = [{"bin_id": self._ids[key], **row} for key, row in batch.events]
+        rows = self._without_stored(db, rows) if self._database.hypertable else rows
+        written = self._sql.events.run(db, rows)
+        self._sql.boots.run(db, self._boots(batch, now_ts))
+        self._sql.last.run(db, self._newest(batch))
+        dirty = self._dirty(rows, now_ts)
+        self._sql.dirty.run(db, [{"hour": hour, "bin_id": id_, "n": 1} for hour, id_ in dirty])
+        marked.update(dirty)
+        return written
+
+    def _without_stored(self, db: sa.Connection, rows: Rows) -> Rows:
+        """A hypertable tells an event by its hour too, which ours to give is another each time."""
+        table, good = schema.event, []
+        for row in rows:
+            same = [table.c[name] == row[name] for name in ("bin_id", "boot", "seq")]
+            if row["flag"] != "clock" or not db.execute(sa.select(1).where(*same)).scalar():
+                good.append(row)
+        return good
+
+    def _boots(self, batch: Batch, now_ts: float) -> Rows:
+        """Per start of a bin, the run of numbers that this batch brings, in a fixed order."""
+        numbers: dict[tuple[Key, str], list[int]] = {}
+        for key, row in batch.events:
+            numbers.setdefault((key, row["boot"]), []).append(row["seq"])
+        rows = []
+        for (key, boot), seqs in numbers.items():
+            seqs.sort()
+            first = self._identities.first_number(key, boot, seqs[0])
+            run_to = _end_of_run(seqs)
+            rows.append(
+                {
+                    "bin_id": self._ids[key],
+                    "boot": boot,
+                    "complete": run_to if first == seqs[0] else first - 1,
+                    "highest": seqs[-1],
+                    "run_from": seqs[0],
+                    "run_to": run_to,
+                    "moved_ts": now_ts,
+                }
+            )
+        return _in_order(rows)
+
+    def _newest(self, batch: Batch) -> Rows:
+        """The newest decision of each bin, and how many there were."""
+        newest: dict[int, dict[str, Any]] = {}
+        for key, row in batch.events:
+            if row["kind"] != "decision" or row["flag"] == "twin":
+                continue
+            id_ = self._ids[key]
+            entry = newest.setdefault(id_, {"id": id_, "judged": 0, "event_ts": -1e18})
+            entry["judged"] += row["top"] != "[]"
+            if row["ts"] >= entry["event_ts"]:
+                entry["event_ts"] = row["ts"]
+                entry.update((name, row[name]) for name in LAST)
+        return [newest[id_] for id_ in sorted(newest)]
+
+    def _dirty(self, rows: Rows, now_ts: float) -> list[tuple[int, int]]:
+        """Hours of bins to be counted anew. A mark of a closed hour is always renewed, because
+        the counting may be under way; of an open one, once is enough."""
+        if now_ts >= self._marked_until_ts:
+            self._marked.clear()
+            self._marked_until_ts = now_ts + 600
+        pairs = {(row["hour"], row["bin_id"]) for row in rows if row["flag"] != "twin"}
+        return sorted(
+            pair
+            for pair in pairs
+            if pair not in self._marked or now_ts > pair[0] * 3600 + OPEN_HOUR_S - 30
+        )
+
+    def _births(self, db: sa.Connection, batch: Batch) -> None:
+        rows = [
+            {**row, "id": self._ids[key], "retired": 0 if row["live"] else 1}
+            for key, row in batch.births.items()
+        ]
+        self._sql.births.run(db, _by_id(rows))
+
+    def _states(self, db: sa.Connection, batch: Batch) -> None:
+        """Each round takes one state of each bin, so that none is passed over in the log."""
+        rounds: list[dict[int, dict[str, Any]]] = []
+        for key, row in batch.states:
+            id_ = self._ids[key]
+            at = next((n for n, taken in enumerate(rounds) if id_ not in taken), len(rounds))
+            if at == len(rounds):
+                rounds.append({})
+            rounds[at][id_] = {**row, "id": id_}
+        for taken in rounds:
+            rows = _by_id(taken.values())
+            self._sql.state_log.run(db, rows)
+            self._sql.states.run(db, rows)
+
+    def _healths(self, db: sa.Connection, batch: Batch) -> dict[int, float]:
+        rows, kept = [], []
+        for key, row in batch.healths.items():
+            id_, ts = self._ids[key], row["health_ts"]
+            rows.append({**row, "id": id_})
+            if ts - self._kept_health.get(id_, 0.0) >= self._health_every_s:
+                kept.append({**row, "bin_id": id_, "ts": ts})
+        self._sql.healths.run(db, _by_id(rows))
+        self._sql.health_log.run(db, kept)
+        return {row["bin_id"]: row["ts"] for row in kept}
+
+    def _rest(self, db: sa.Connection, batch: Batch) -> None:
+        table = schema.bin_
+        for key, row in sorted([*batch.acks.items(), *batch.twins.items()]):
+            db.execute(sa.update(table).where(table.c.id == self._ids[key]).values(**row))
+        for key, ts in sorted(batch.clocks.items()):
+            where = table.c.id == self._ids[key]
+            db.execute(sa.update(table).where(where).values(clock_off_ts=ts))
+        for key, answer in batch.answers:
+            boots = schema.boot
+            mine = sa.and_(boots.c.bin_id == self._ids[key], boots.c.boot == answer.boot)
+            db.execute(sa.update(boots).where(mine).values(refused=int(not answer.ok)))
+        for (reason, name), entry in sorted(batch.rejects.items()):
+            # Names that are no bins of ours share a row, or anyone could fill the table.
+            known = name if tuple(name.split("/")) in self._ids else ""
+            row = {"reason": reason, "bin_name": known, "n": entry.n, "last_ts": entry.last_ts}
+            self._sql.rejects.run(db, [{**row, "sample": entry.sample}])
+
+
+def _end_of_run(seqs: list[int]) -> int:
+    """The last number of the run that begins with the first; `seqs` is sorted."""
+    end = seqs[0]
+    for seq in seqs:
+        if seq > end + 1:
+            break
+        end = seq
+    return end
+
+
+def _in_order(rows: Iterable[dict[str, Any]]) -> Rows:
+    """By bin and boot: two monitors that lock rows in one order never wait for each other."""
+    return sorted(rows, key=lambda row: (row["bin_id"], row["boot"]))
+
+
+def _by_id(rows: Iterable[dict[str, Any]]) -> Rows:
+    return sorted(rows, key=lambda row: row["id"])
