@@ -69,6 +69,8 @@ class Ledger:
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise LedgerError(f"{path}: not a file; set actuator.ledger")
             self._fd = _opened(path)
             text = path.read_bytes().decode("ascii", "replace")
         except BlockingIOError as error:

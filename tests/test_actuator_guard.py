@@ -1,0 +1,382 @@
+"""Which messages may move something, and what the ledger and the worker make of repeats."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.actuator.devices import Limits
+from edge.actuator.devices.simulated import Simulated
+from edge.actuator.guard import Clocks, Refusal, read_order
+from edge.actuator.ledger import Ledger, LedgerError
+from edge.actuator.mover import Mover
+from edge.actuator.values import Ack, Order
+from edge.values import Incoming
+from edge.wire import Topics
+from tests.harness import ROOT, wait_for
+
+TOPICS = Topics("s", "b")
+HOST = "0123456789ab"
+CLOCKS = Clocks(now_s=50.0, now_ts=1000.0, synced=True, host=HOST)
+DECISION = {
+    "v": 1,
+    "id": "boot-1",
+    "site": "s",
+    "bin": "b",
+    "outcome": "sorted",
+    "route": "left",
+    "decided_ts": 999.9,
+    "expires_ms": 500,
+    "clock": "synced",
+}
+
+
+def read(
+    clocks: Clocks = CLOCKS, topic: str = "decision", retained: bool = False, **changed: Any
+) -> Order | Refusal | None:
+    body = {k: v for k, v in {**DECISION, **changed}.items() if v is not ...}
+    incoming = Incoming(
+        TOPICS.of(topic), json.dumps(body).encode(), retained, received_s=50.0, expires_s=1
+    )
+    return read_order(incoming, topics=TOPICS, clocks=clocks)
+
+
+def test_a_fresh_sorted_decision_is_an_order() -> None:
+    """0.1 s of its half second are over when it comes."""
+    order = read()
+    assert isinstance(order, Order) and (order.id, order.route) == ("boot-1", "left")
+    assert order.expires_s == pytest.approx(50.4) and order.fire_s is None
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "ambiguous", "empty", "late", "fault", None, 1])
+def test_only_sorted_moves(outcome: object) -> None:
+    """Whatever else it says, and no answer: nobody waits for one."""
+    assert read(outcome=outcome) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "result", "part"),
+    [
+        ({"decided_ts": 999.0}, "late", "expired 500 ms before it came"),
+        ({"decided_ts": 1002.0}, "refused", "set the clocks"),
+        ({"v": 2}, "refused", "schema version 2"),
+        ({"bin": "other"}, "refused", "another bin"),
+        ({"site": ...}, "refused", "another bin"),
+        ({"retained": True}, "refused", "retained"),
+        ({"expires_ms": -1}, "refused", "expires_ms"),
+        ({"expires_ms": 1e12}, "refused", "expires_ms"),
+        ({"expires_ms": "500"}, "refused", "expires_ms"),
+        ({"expires_ms": True}, "refused", "expires_ms"),
+        ({"decided_ts": ...}, "refused", "decided_ts"),
+        ({"route": ...}, "refused", "no route"),
+        ({"route": ["left"]}, "refused", "no route"),
+        ({"fire_at": 7}, "refused", "fire_at needs ts"),
+        ({"topic": "order", "verb": "dance"}, "refused", "unknown verb"),
+    ],
+)
+def test_everything_else_is_refused_in_words(
+    changed: dict[str, Any], result: str, part: str
+) -> None:
+    """Whoever asked is told why nothing moved."""
+    refusal = read(**changed)
+    assert isinstance(refusal, Refusal) and refusal.id == "boot-1"
+    assert refusal.result == result and part in refusal.reason
+
+
+UNSYNCED = Clocks(now_s=50.0, now_ts=5.0, synced=False, host=HOST)
+
+
+def test_unsynced_clocks_count_from_receipt() -> None:
+    """A clock of 1970 moves all the same, for the shorter of its life and the message's expiry."""
+    order = read(UNSYNCED, expires_ms=5000)
+    assert isinstance(order, Order) and order.expires_s == 51.0
+    order = read(UNSYNCED, expires_ms=500)
+    assert isinstance(order, Order) and order.expires_s == 50.5
+    assert isinstance(read(CLOCKS, clock="unsynced", decided_ts=1.0), Order)
+
+
+def test_one_host_needs_no_synced_clock() -> None:
+    """The same kernel's clock is the same, however wrong: then the age is known."""
+    late = read(UNSYNCED, clock="unsynced", host=HOST, decided_ts=4.0)
+    assert isinstance(late, Refusal) and late.result == "late"
+    other = read(UNSYNCED, clock="unsynced", host="f" * 12, decided_ts=4.0)
+    assert isinstance(other, Order)
+
+
+def test_fire_at_is_a_moment_of_this_clock_or_nothing() -> None:
+    """Known to both, it is kept; between unsynced hosts it means nothing and is refused."""
+    order = read(fire_at={"ts": 1000.25, "pulse": 7})
+    assert isinstance(order, Order) and order.fire_s == pytest.approx(50.25)
+    refusal = read(UNSYNCED, fire_at={"ts": 1000.25})
+    assert isinstance(refusal, Refusal) and "not both synced" in refusal.reason
+
+
+@given(payload=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_no_payload_crashes_the_guard(payload: bytes) -> None:
+    """Whatever comes."""
+    incoming = Incoming(TOPICS.of("decision"), payload, False)
+    assert read_order(incoming, topics=TOPICS, clocks=CLOCKS) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*DECISION, "fire_at", "host", "verb"]),
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.lists(st.none()),
+    )
+)
+def test_no_value_crashes_the_guard(changed: dict[str, Any]) -> None:
+    """Right keys with anything in them: an order, a refusal or nothing."""
+    assert isinstance(read(**changed), Order | Refusal | None)
+
+
+# The ledger
+
+
+def test_an_id_is_claimed_once_ever(tmp_path: Path) -> None:
+    """Also by the next process, and after a torn last line."""
+    path = tmp_path / "moves"
+    ledger = Ledger(path)
+    assert ledger.claim("a-1") and not ledger.claim("a-1") and ledger.claim("a-2")
+    ledger.close()
+    with path.open("ab") as file:
+        file.write(b"a-3\x00\x00")
+    again = Ledger(path)
+    assert not again.claim("a-1") and not again.claim("a-2") and again.claim("a-4")
+    again.close()
+    assert not Ledger(path).claim("a-4")
+
+
+def test_a_killed_process_leaves_its_claim(tmp_path: Path) -> None:
+    """SIGKILL right after the claim: it was written before the device could stir."""
+    path = tmp_path / "moves"
+    code = (
+        "import os, sys; from edge.actuator.ledger import Ledger; from pathlib import Path;"
+        f"Ledger(Path({str(path)!r})).claim('a-1'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == -9
+    assert not Ledger(path).claim("a-1")
+
+
+def test_the_file_stays_small(tmp_path: Path) -> None:
+    """The newest ids are kept, the file is written anew, and a claim is still found."""
+    path = tmp_path / "moves"
+    ledger = Ledger(path, keep=50)
+    assert all(ledger.claim(f"a-{n}") for n in range(1000))
+    assert len(path.read_text().splitlines()) <= 101
+    ledger.close()
+    again = Ledger(path, keep=50)
+    assert not again.claim("a-999") and not again.claim("a-951")
+
+
+def test_two_actuators_do_not_share_a_ledger(tmp_path: Path) -> None:
+    """The second says so."""
+    first = Ledger(tmp_path / "moves")
+    with pytest.raises(LedgerError, match="another actuator uses this ledger"):
+        Ledger(tmp_path / "moves")
+    first.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_nothing_moves_without_a_record(tmp_path: Path) -> None:
+    """A full disk refuses the movement, in words."""
+    ledger = Ledger(tmp_path / "moves")
+    os.close(ledger._fd)
+    ledger._fd = os.open("/dev/full", os.O_WRONLY)
+    with Bench(ledger=ledger) as bench:
+        assert bench.ask("a-1").result == "refused"
+        assert "nothing moves without a record" in bench.acks[-1].reason
+        assert bench.moved == []
+
+
+# Orders on their way to the device
+
+
+class Bench:
+    """A mover with one simulated device, and what it did."""
+
+    def __init__(self, *, ledger: Ledger | None = None, **device: Any) -> None:
+        self.moved: list[tuple[str, float]] = []
+        self.acks: list[Ack] = []
+        self._news = threading.Condition()
+        limits = Limits(device.pop("dwell_s", 0.0), 0.0, 6000, device.pop("tolerance_s", 0.02))
+        limits = device.pop("limits", limits)
+        self.device = Simulated(
+            name="flap",
+            routes={"left": 1.0, "right": 2.0},
+            limits=limits,
+            travel_s=device.pop("travel_s", 0.0),
+            on_move=lambda order: self.moved.append((order.id, time.monotonic())),
+            **device,
+        )
+        self.mover = Mover(devices=[self.device], ledger=ledger or Ledger(None), answer=self._take)
+        self.mover.release()
+
+    def _take(self, _order: Order, ack: Ack) -> None:
+        with self._news:
+            self.acks.append(ack)
+            self._news.notify_all()
+
+    def put(
+        self,
+        id: str,
+        route: str = "left",
+        *,
+        in_s: float | None = None,
+        life_s: float = 5.0,
+        verb: Any = "move",
+    ) -> None:
+        now_s = time.monotonic()
+        fire_s = None if in_s is None else now_s + in_s
+        self.mover.obey(Order(id, route, now_s, now_s + life_s, fire_s, verb))
+
+    def ask(self, id: str, route: str = "left", **timing: Any) -> Ack:
+        self.put(id, route, **timing)
+        with self._news:
+            assert self._news.wait_for(lambda: any(a.id == id for a in self.acks), 5.0)
+            return next(a for a in self.acks if a.id == id)
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.mover.close()
+
+
+def test_an_id_delivered_again_moves_once_and_gets_the_same_answer() -> None:
+    """Whether it comes after the movement, or while it lasts."""
+    with Bench(dwell_s=0.05) as bench:
+        for _ in range(3):
+            bench.put("a-1")
+        wait_for(lambda: len(bench.acks) == 3, what="three answers")
+        assert [id for id, _ in bench.moved] == ["a-1"]
+        assert len(set(bench.acks)) == 1 and bench.acks[0].result == "done"
+
+
+def test_an_id_of_before_the_restart_is_not_moved_again(tmp_path: Path) -> None:
+    """The ledger knows it, though nobody knows how it ended."""
+    with Bench(ledger=Ledger(tmp_path / "moves")) as bench:
+        assert bench.ask("a-1").result == "done"
+    with Bench(ledger=Ledger(tmp_path / "moves")) as bench:
+        ack = bench.ask("a-1")
+        assert ack.result == "refused" and "never twice" in ack.reason and bench.moved == []
+
+
+def test_what_waits_too_long_is_late_and_still() -> None:
+    """Behind a long movement a short-lived order expires; it is told and not moved."""
+    with Bench(dwell_s=0.3) as bench:
+        bench.put("a-1")
+        time.sleep(0.05)
+        assert bench.ask("a-2", life_s=0.1).result == "late"
+        assert [(a.id, a.result) for a in bench.acks] == [("a-1", "done"), ("a-2", "late")]
+        assert [id for id, _ in bench.moved] == ["a-1"]
+
+
+def test_fire_at_is_kept_in_the_order_of_the_moments() -> None:
+    """Orders that come crosswise start in time's order, each on its moment."""
+    with Bench() as bench:
+        start_s = time.monotonic()
+        for id, in_s in (("a-2", 0.2), ("a-1", 0.1), ("a-3", 0.3)):
+            bench.put(id, in_s=in_s)
+        wait_for(lambda: len(bench.acks) == 3, what="three")
+        assert [id for id, _ in bench.moved] == ["a-1", "a-2", "a-3"]
+        for (_, at_s), due_s in zip(bench.moved, (0.1, 0.2, 0.3), strict=True):
+            assert -0.0005 <= at_s - start_s - due_s < 0.05
+
+
+def test_a_moment_that_has_passed_is_late_beyond_the_tolerance() -> None:
+    """100 ms ago is no use at a tolerance of 20; 5 ms ago is."""
+    with Bench() as bench:
+        ack = bench.ask("a-1", in_s=-0.1)
+        assert ack.result == "late" and "too late to begin" in ack.reason
+    with Bench(tolerance_s=0.5) as bench:
+        assert bench.ask("a-2", in_s=-0.005).result == "done"
+
+
+def test_held_it_stays_home_and_says_why() -> None:
+    """What waits is refused at once, a movement is broken off, and release lets the next move."""
+    with Bench(dwell_s=5.0) as bench:
+        bench.put("a-1")
+        bench.put("a-2", in_s=60.0, life_s=90.0)
+        wait_for(lambda: bench.moved, what="the first to stir")
+        bench.mover.hold("the bin is lost")
+        wait_for(lambda: len(bench.acks) == 2, what="both", timeout_s=2.0)
+        assert {a.result for a in bench.acks} == {"refused"}
+        assert all("the bin is lost" in a.reason for a in bench.acks)
+        assert bench.device.position == "home"
+        assert bench.ask("a-3").result == "refused"
+    with Bench() as bench:
+        bench.mover.hold("silence")
+        bench.mover.release()
+        assert bench.ask("a-4").result == "done"
+
+
+def test_a_jam_stays_until_it_is_cleared() -> None:
+    """After it everything is refused; clear brings it home and lets it move again."""
+    with Bench(jam_every=2) as bench:
+        assert bench.ask("a-1").result == "done"
+        assert bench.ask("a-2").result == "jammed"
+        refused = bench.ask("a-3")
+        assert refused.result == "refused" and "jammed before" in refused.reason
+        assert bench.ask("op-1", "", verb="clear").result == "done"
+        assert bench.ask("a-4").result == "done"
+
+
+def test_cool_down_and_rate_are_kept_whatever_is_asked() -> None:
+    """Four orders at once: a rest of 0.1 s between them, and the fourth is over the rate."""
+    limits = Limits(dwell_s=0.0, cool_down_s=0.1, per_min=3, tolerance_s=0.02)
+    with Bench(limits=limits) as bench:
+        for n in range(4):
+            bench.put(f"a-{n}", life_s=1.0)
+        wait_for(lambda: len(bench.acks) == 4, what="all answers")
+        starts = [at_s for _, at_s in bench.moved]
+        assert [a.result for a in bench.acks] == ["done", "done", "done", "late"]
+        assert all(b - a >= 0.1 for a, b in itertools.pairwise(starts))
+
+
+def test_an_unknown_route_is_refused_with_the_known_ones() -> None:
+    """By name, so that a slip in a config is found."""
+    with Bench() as bench:
+        ack = bench.ask("a-1", "lfet")
+        assert ack.result == "refused" and "left, right" in ack.reason
+
+
+def test_the_fault_of_a_device_is_a_jam_and_not_the_end() -> None:
+    """Any exception leaves it home and latched, and the thread alive for a clear."""
+
+    def broken(order: Order) -> None:
+        raise RuntimeError("loose wire")
+
+    with Bench() as bench:
+        bench.device._on_move = broken
+        ack = bench.ask("a-1")
+        assert ack.result == "jammed" and "loose wire" in ack.reason
+        bench.device._on_move = None
+        assert bench.ask("op", "left", verb="clear").result == "done"
+        assert bench.mover.alive and bench.ask("a-2").result == "done"
+
+
+def test_a_flood_is_cut() -> None:
+    """Orders beyond the bound are refused, not stored."""
+    with Bench(dwell_s=0.5) as bench:
+        for n in range(100):
+            bench.put(f"a-{n}", life_s=0.1)
+        assert sum("wait already" in a.reason for a in list(bench.acks)) >= 30
+
+
+def test_the_environment_names_the_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under systemd it lies in the state directory."""
+    from edge.actuator.ledger import default_path
+
+    monkeypatch.setitem(os.environ, "STATE_DIRECTORY", f"{tmp_path}:/other")
+    assert default_path() == tmp_path / "moves.journal"
