@@ -35,7 +35,10 @@ TRAINER_MAY_USE = {
     "runtime",
     "classifier",
     "decide",
+    "evidence",
     "pictures",
+    "segmenters",
+    "shipped",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from trainer import cli_data, cli_release, cli_report, cli_segment, cli_train
+from trainer import cli_challenge, cli_data, cli_release, cli_report, cli_segment, cli_train
 from trainer.options import (
     AsJson,
     BundleName,
@@ -44,6 +44,7 @@ app = typer.Typer(
 app.registered_commands += cli_data.app.registered_commands
 app.registered_commands += cli_train.app.registered_commands
 app.registered_commands += cli_release.app.registered_commands
+app.registered_commands += cli_challenge.app.registered_commands
 app.registered_commands += cli_report.app.registered_commands
 app.registered_commands += cli_segment.app.registered_commands
 TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "optuna", "rich"})
@@ -91,24 +92,6 @@ def evaluate(
     with bar("evaluate", len(photos)) as tick:
         result = scorer.evaluate(bundle, photos, csv, tick)
     print(json.dumps(result.as_dict()) if as_json else scorer.as_text(result))
-
-
-@app.command()
-def background(
-    bundle: BundlePath,
-    data: Data,
-    masks: Annotated[Path, typer.Option("--masks", help="CLASS/NAME.png saliency.")],
-    names: Names = None,
-    as_json: AsJson = False,
-) -> None:
-    """The background challenge: the same items on brown wood, other surfaces and cardboard."""
-    from trainer import background as challenge
-    from trainer.data import scan
-
-    photos = scan(data, names)
-    with bar("backgrounds", len(photos)) as tick:
-        result = challenge.challenge(bundle, photos, masks, tick=tick)
-    print(json.dumps(result) if as_json else challenge.as_text(result))
 
 
 @app.command()

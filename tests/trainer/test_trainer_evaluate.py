@@ -93,7 +93,7 @@ def test_evaluate_and_background_need_no_torch(
     done = train_cli("background", "--bundle", bundle, "--data", root, "--masks", masks, "--json")
     assert done.returncode == 0, done.stderr
     keys = {"n", "original", "brown", "random", "cardboard", "gap"}
-    assert set(json.loads(done.stdout)) == keys
+    assert keys <= set(json.loads(done.stdout))
 
 
 def test_training_without_torch_says_what_to_install(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""A bundle looking at pictures as a bin does: cut out by a segmenter or whole, then judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edge.bundle import Bundle
+from edge.classifier import Classifier
+from edge.segmenters import Segmenter, build_segmenter
+from edge.values import Crop, Decision, Frame, Item, Pixels, Prediction
+from trainer.report_scores import decide_one
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What came of one picture."""
+
+    crop: Crop  # what the classifier saw
+    prediction: Prediction
+    decision: Decision
+
+
+class Seer:
+    """A classifier behind a segmenter; one public method."""
+
+    def __init__(self, bundle: Bundle, segmenter: Segmenter) -> None:
+        self._bundle, self._segmenter = bundle, segmenter
+        self._classifier = Classifier(bundle)
+        self.name = segmenter.name
+
+    def look(self, pixels: Pixels) -> Glance:
+        """(H, W, 3) uint8 RGB, as one frame without a box."""
+        frame = Frame(pixels, captured_s=0.0, seq=1)
+        crop = self._segmenter.cut(frame, Item((frame,), trigger_s=0.0, cause="frame"))
+        prediction = self._classifier.classify(crop.pixels)
+        return Glance(crop, prediction, decide_one(self._bundle, prediction))
+
+
+@contextmanager
+def seer_of(bundle: Bundle, segmenter: str = "none") -> Iterator[Seer]:
+    """A seer whose segmenter, named as in config.toml, gives back its processes in the end."""
+    cutter = build_segmenter(segmenter, patient=True)
+    try:
+        yield Seer(bundle, cutter)
+    finally:
+        cutter.close()
