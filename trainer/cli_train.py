@@ -64,7 +64,7 @@ def distill(
 ) -> None:
     """Train a student, with soft targets where there is a teacher; a killed run goes on.
 
-    Several processes, on GPUs or hosts: torchrun --nproc-per-node 2 -m trainer.cli distill ...
+    Several processes, on GPUs or hosts: torchrun --nproc-per-node 2 -m -- trainer.cli distill ...
     """
     named = list(teacher or [])
     best = _train(
@@ -144,6 +144,54 @@ def compare(
     folders = pipeline.Folders(run, cache, masks)
     rows = runner.compare(chosen, source, folders, budget, device=device_of(device), say=_say)
     print(json.dumps([asdict(row) for row in rows]) if as_json else runner.as_markdown(rows))
+
+
+@app.command()
+def search(
+    data: Data,
+    run: RunFolder,
+    trials: Annotated[int, typer.Option(min=1, help="In all, those of before counted.")],
+    recipe: RecipeName = "smartbin",
+    storage: Annotated[Path, typer.Option(help="SQLite file; a killed search goes on.")] = Path(
+        "search.db"
+    ),
+    space: Annotated[
+        Path | None, typer.Option(help='TOML of [space."SECTION.KEY"]; default: 6 settings.')
+    ] = None,
+    best: Annotated[Path, typer.Option(help="Where the best recipe is written.")] = Path(
+        "best.toml"
+    ),
+    train_names: TrainNames = None,
+    val_names: ValNames = None,
+    masks: Masks = None,
+    pictures: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    settings: Settings = None,
+    cache: Cache = Path("runs/cache"),
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Look for better settings with Optuna: pruned, resumable, the best written as a recipe."""
+    from trainer import search as searcher
+    from trainer.cli import device_of, overrides_of, source_of
+    from trainer.recipe import Recipe, find_recipe
+
+    chosen = find_recipe(recipe, overrides_of(settings))
+    dials = searcher.read_space(space)
+    source = source_of(data, train_names, val_names, chosen.training.seed, most=pictures)
+    from trainer import checkpoint, pipeline
+
+    def train(tried: Recipe, folder: Path, report: searcher.Report) -> float:
+        folders = pipeline.Folders(folder, cache, masks)
+        where = device_of(device)
+        pipeline.train(tried, source, folders, device=where, say=_nothing, watch=report)
+        return float(checkpoint.load(folder / "last.pt")["best"][0])
+
+    found = searcher.Search(chosen, dials, storage, train=train, folder=run, say=_say)
+    result = found.run(trials)
+    searcher.write_best(result, best)
+    line = {"best": result.best, "recipe": str(best), "finished": result.finished}
+    counted = {**line, "pruned": result.pruned, "failed": result.failed}
+    print(json.dumps(counted) if as_json else f"{best}: {result.best:.2%} on validation")
 
 
 @app.command()
