@@ -48,7 +48,6 @@ app.registered_commands += cli_challenge.app.registered_commands
 app.registered_commands += cli_report.app.registered_commands
 app.registered_commands += cli_segment.app.registered_commands
 TRAINER_PACKAGES = frozenset({"torch", "onnx", "onnxscript", "optuna", "rich"})
-QUICK_PICTURES = 500
 
 
 def main() -> None:
@@ -122,8 +121,15 @@ def quantize(
 def run_all(
     data: Data,
     preset: Annotated[
-        str, typer.Option(help="quick: 500 pictures, 2 epochs; full: the whole recipe.")
+        str,
+        typer.Option(
+            help="quick: 500 pictures, 2 epochs; dev: 1500, 6 epochs; full: the whole recipe; "
+            "custom: your --recipe."
+        ),
     ] = "quick",
+    pictures: Annotated[
+        int | None, typer.Option(min=4, help="At most so many, instead of the preset's.")
+    ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Folder of the training.")] = None,
     train_names: TrainNames = None,
     val_names: ValNames = None,
@@ -139,14 +145,12 @@ def run_all(
     as_json: AsJson = False,
 ) -> None:
     """From a folder to a verified int8 bundle in one go."""
+    from trainer.presets import preset_of
     from trainer.recipe import find_recipe
 
-    recipes = {"quick": "quick", "full": "smartbin"}
-    if preset not in recipes:
-        raise UsageError(f"--preset {preset}: must be one of {', '.join(recipes)}")
-    chosen = find_recipe(recipe or recipes[preset], overrides_of(settings))
-    seed = chosen.training.seed
-    most = QUICK_PICTURES if preset == "quick" else None
+    wanted = preset_of(preset, recipe, pictures)
+    chosen = find_recipe(wanted.recipe, overrides_of(settings))
+    seed, most = chosen.training.seed, wanted.pictures
     source = source_of(data, train_names, val_names, seed, data_name, data_licence, most)
     from trainer import pipeline
     from trainer.checkpoint import load_trained
@@ -154,7 +158,7 @@ def run_all(
     folder = run or Path("runs") / preset
     folders = pipeline.Folders(folder, cache, masks)
     where = device_of(device)
-    best = pipeline.train(chosen, source, folders, device=where, say=say)
+    best = pipeline.train_student(chosen, source, folders, device=where, say=say)
     target = out or folder / "bundle"
     figures = pipeline.package(load_trained(best), source, masks, target, name, say)
     print(json.dumps(figures) if as_json else _figures_text(figures, target, name))
@@ -209,8 +213,8 @@ def source_of(
     else:
         train, val = scan(data, train_names), scan(data, val_names)
         if most is not None:
-            train = thin_out(train, round(most * 0.85), seed)
-            val = thin_out(val, round(most * 0.15), seed)
+            train = thin_out(train, max(len(train.classes), round(most * 0.85)), seed)
+            val = thin_out(val, max(len(val.classes), round(most * 0.15)), seed)
     return Source(data_name, licence, train, val, train_names, val_names)
 
 

@@ -7,7 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from edge.errors import UsageError
 from trainer.cli import app
+from trainer.presets import Preset, preset_of
 from trainer.recipe import Recipe, find_recipe, recipe_summaries, shipped_recipes
 
 PUBLISHED = (
@@ -52,3 +54,22 @@ def test_the_recipes_are_as_stated() -> None:
     two = find_recipe("resnet50-two-phase").training
     assert 0 < two.head_epochs < two.epochs
     assert two.tune_lr < two.lr
+
+
+def test_presets_name_recipes_that_are_shipped() -> None:
+    """quick, dev and full each have their recipe; custom takes yours."""
+    for name in ("quick", "dev", "full"):
+        assert find_recipe(preset_of(name, None, None).recipe)
+    assert preset_of("quick", None, None).pictures == 500
+    assert preset_of("custom", "mine.toml", 40) == Preset("mine.toml", 40)
+    assert preset_of("dev", "resnet18", None) == Preset("resnet18", 1500)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("slow", "must be one of quick, dev, full, custom"), ("custom", "name its --recipe")],
+)
+def test_a_wrong_preset_is_bad_usage(name: str, sentence: str) -> None:
+    """The presets are named, and what custom needs."""
+    with pytest.raises(UsageError, match=sentence):
+        preset_of(name, None, None)
