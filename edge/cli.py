@@ -16,6 +16,8 @@ import typer
 
 from edge import __version__, cli_model
 from edge.errors import PictureError, SmartbinError, UsageError
+from edge.fleet.commands import app as fleet_app
+from edge.journal import log_to_stderr as _log_to_stderr
 
 app = typer.Typer(
     help="Smart-bin daemon: camera frames in, class decisions over MQTT out.",
@@ -23,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(fleet_app, name="fleet")
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 
@@ -134,6 +137,46 @@ def demo(
         raise SmartbinError("demo: no decision came back through the broker; try again")
 
 
+@app.command("belt-sim")
+def belt_sim(
+    rate: Annotated[float, typer.Option(help="Items a minute, 10..600.")] = 60.0,
+    items: Annotated[int, typer.Option(help="How many; the run ends after the last.")] = 60,
+    seed: Annotated[int, typer.Option(help="Another seed is another run.")] = 1,
+    encoder: Annotated[
+        bool, typer.Option("--encoder", help="Count the belt; else by its fixed speed.")
+    ] = False,
+    as_json: AsJson = False,
+    port: Annotated[int, typer.Option(help="Of the page; 0: any that is free.")] = 0,
+    page: Annotated[bool, typer.Option(help="Serve a page on 127.0.0.1 to watch it.")] = True,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the page after the end, until Ctrl-C.")
+    ] = False,
+    gif: Annotated[
+        Path | None, typer.Option(help="Write six seconds as a film, .gif or .webp.")
+    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture of the line.")] = None,
+) -> None:
+    """A belt to watch: rendered items, the real daemon, broker and actuator, in real time."""
+    from edge.beltsim.layout import Setup
+    from edge.beltsim.run import check_choice, report, run_line
+
+    check_choice(rate, items)
+    _log_to_stderr("warning")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    setup = Setup(per_min=rate, items=items, seed=seed, encoder=encoder)
+    figures = run_line(
+        setup,
+        port=port if page else None,
+        stay=stay,
+        gif=gif,
+        png=png,
+        say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+    )
+    lines = [json.dumps(figures.as_json())] if as_json else report(figures)
+    for line in lines:
+        print(line)
+
+
 @app.command()
 def classify(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
@@ -196,16 +239,6 @@ def doctor(config: ConfigPath = Path("config.toml"), as_json: AsJson = False) ->
             print(f"{'':<21} -> {finding.remedy}")
     if faults:
         raise typer.Exit(1)
-
-
-def _log_to_stderr(level: str) -> None:
-    # The journal stamps the time itself.
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format=f"{stamp}%(levelname)s %(message)s",
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""A belt in simulation: rendered items, a camera, sensors and diverters around the real daemon."""

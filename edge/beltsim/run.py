@@ -1,0 +1,115 @@
+"""`smartbin belt-sim`: run a line, let a person watch it, and say what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge.beltsim.draw import Film, draw, save_picture
+from edge.beltsim.figures import Figures, figures_of
+from edge.beltsim.layout import LEAST_PER_MIN, MOST_PER_MIN, Setup
+from edge.beltsim.line import Line
+from edge.beltsim.page import Page
+from edge.beltsim.view import counts_of, scene_of
+from edge.errors import UsageError
+from edge.values import Pixels
+
+FILM_S = 6.0  # of a --gif
+FILM_FPS = 10.0
+MANY = 20  # kicks after which a --png is taken: the bins have something in them
+
+
+def check_choice(per_min: float, items: int) -> None:
+    """Refuse a rate or a number that no line has; raises UsageError."""
+    if not LEAST_PER_MIN <= per_min <= MOST_PER_MIN:
+        raise UsageError(
+            f"--rate {per_min:g}: must be {LEAST_PER_MIN:g}..{MOST_PER_MIN:g} items a minute"
+        )
+    if not 1 <= items <= 1_000_000:
+        raise UsageError(f"--items {items}: must be 1..1000000")
+
+
+def run_line(
+    setup: Setup,
+    *,
+    port: int | None = None,
+    stay: bool = False,
+    gif: Path | None = None,
+    png: Path | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Figures:
+    """Run until the last item has left the belt. `port` serves the page; `stay` keeps it on."""
+    with Line(setup) as line, _page(line, port) as page:
+        if page:
+            say(f"watch it: {page.address}")
+        film = Film(gif, seconds=FILM_S, fps=FILM_FPS) if gif else None
+        while line.step():
+            now_s = time.monotonic()
+            if film and film.wants(now_s) and len(line.fate.kicks) > MANY:
+                film.add(_drawn(line, now_s), now_s)
+            if png and len(line.fate.kicks) > MANY:
+                save_picture(_drawn(line, now_s), png)
+                png = None
+        if film:
+            film.save()
+        if png:
+            save_picture(_drawn(line, time.monotonic()), png)
+        figures = figures_of(line, now_s=time.monotonic())
+        while page and stay:
+            time.sleep(0.5)
+    return figures
+
+
+@contextlib.contextmanager
+def _page(line: Line, port: int | None) -> Iterator[Page | None]:
+    if port is None:
+        yield None
+        return
+    with Page(line, port=port) as page:
+        yield page
+
+
+def _drawn(line: Line, now_s: float) -> Pixels:
+    return draw(scene_of(line, now_s), counts_of(line, now_s))
+
+
+def report(figures: Figures) -> Iterator[str]:
+    """The figures for a person, line by line."""
+    f = figures
+    clock = "an encoder" if f.encoder else "its fixed speed"
+    yield (
+        f"{f.items} items at {f.per_min:g} a minute, {f.speed_mm_s / 1000:.2f} m/s by {clock}, "
+        f"broker {f.broker}"
+    )
+    yield "outcomes   " + "  ".join(f"{name} {n}" for name, n in sorted(f.outcomes.items()))
+    yield (
+        f"movements  {f.kicks}, on a wrong item {f.wrong_kicks}, on none {f.missed}; "
+        f"late {f.late_share:.2%}; undecided {f.undecided}, told twice {f.again}"
+    )
+    for name, count in f.counts.items():
+        yield f"bin        {name:<10} {count:>5} items  purity {_percent(f.purity[name])}"
+    yield (
+        f"sorted     purity {_percent(f.sorted_purity)}, the classifier alone on the same frames "
+        f"{_percent(f.own_precision)}"
+    )
+    yield "recall     " + "  ".join(f"{k} {_percent(v)}" for k, v in f.recall.items())
+    yield (
+        f"decision   {_spread(f.decision_ms)} ms after the exposure; "
+        f"{_spread(f.notice_ms)} ms before its moment"
+    )
+    yield f"hit        {_spread(f.hit_off_mm)} mm off the item's middle"
+    most = max(1, *f.histogram_ms.values())
+    for edge, count in f.histogram_ms.items():
+        yield f"{edge:>8} ms {count:>6} {'#' * round(48 * count / most)}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _spread(values: object) -> str:
+    if not isinstance(values, dict) or not values:
+        return "-"
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
