@@ -165,11 +165,7 @@ class Reference:
         self._rest = self._light.unexplained(self.levels, scene)
         size = self._light.size
         self._relit_by = float(size.mean())
-        limit = np.maximum(self._sigma * (NOISE_K * self._light.dimming), FLOOR)
-        limit += size * LIGHT_SLACK
-        darkest = np.minimum(self.levels, scene.levels).min(axis=0)
-        np.maximum(limit, DARK_NOISE / (darkest + np.float32(DARK)), out=limit)
-        self._limit = np.minimum(limit, MAX_THRESHOLD, out=limit)
+        self._limit = self.limits(scene.levels, slack=size * LIGHT_SLACK)
         return solid(self._over())
 
     def matter(self, scene: Scene) -> Matter:
@@ -183,6 +179,19 @@ class Reference:
             return Matter(mask, 0.0)
         times = (np.abs(self._rest) / self._limit).max(axis=0)[there]
         return Matter(mask, float(np.percentile(times, STRENGTH_PERCENTILE)))
+
+    def limits(self, levels: Planes, slack: Planes | float = 0.0) -> Planes:
+        """By how much each plane of `levels` must differ to count as change."""
+        limit = np.maximum(self._sigma * (NOISE_K * self._light.dimming), FLOOR)
+        limit += slack
+        darkest = np.minimum(self.levels, levels).min(axis=0)
+        np.maximum(limit, DARK_NOISE / (darkest + np.float32(DARK)), out=limit)
+        return np.minimum(limit, MAX_THRESHOLD, out=limit)
+
+    @property
+    def rest(self) -> Planes:
+        """What the light left unexplained at the last look."""
+        return self._rest
 
     def _over(self) -> Mask:
         over = np.abs(self._rest) > self._limit

@@ -107,6 +107,7 @@ def test_only_the_daemon_and_the_command_line_see_the_config() -> None:
         "edge/daemon.py",
         "edge/parts.py",
         "edge/cli.py",
+        "edge/cli_tray.py",
         "edge/demo.py",
         "edge/beltsim/daemon.py",
         "edge/doctor.py",
