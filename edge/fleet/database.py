@@ -8,16 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge.errors import MissingExtraError, SmartbinError
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-try:
-    import sqlalchemy as sa
-    from sqlalchemy.dialects import postgresql, sqlite
-except ImportError as error:  # pragma: no cover - the extra is there in every test
-    raise MissingExtraError(
-        "the fleet monitor's packages are not installed; run: pip install 'smartbin[fleet]'"
-    ) from error
-
+from edge.errors import SmartbinError
 from edge.fleet import schema
 
 log = logging.getLogger(__name__)

@@ -1,16 +1,17 @@
 """Whether a bin's decisions still look like those that its model was measured on.
 
-Three questions, each over the newest `window` judged decisions of one model:
-- confidence: do they fall into tenths as the bin's own first `window` decisions did?
-- classes: is the mix of best classes the one of those first decisions?
-- card: is the model less sure here than on the pictures its card was measured on?
+Three questions about the judged decisions of one model at one bin:
+- confidence: do the newest `window` fall into tenths as the bin's first ones did?
+- classes: is the mix of the last seven days the one of the bin's first seven? (Whole weeks: a
+  canteen's Sunday is no shift.)
+- card: is the model less sure here than on the pictures that its card was measured on?
 
 The first two by the population stability index, PSI = sum (p - q) ln(p / q). Where nothing has
-changed, PSI / (1/n + 1/m) is about chi-square with cells - 1 degrees of freedom (Yurdakul, Naranjo,
-"Statistical properties of the population stability index", 2020), so that a shift is told where it
-is both large (0.25, the customary bound) and beyond chance (1 in 10,000, since thousands of bins are
-looked at). A bin is compared with itself because its site is not the data set: items of a canteen
-are no fair mix, and that is no fault.
+changed, PSI / (1/n + 1/m) is about chi-square with cells - 1 degrees of freedom (Yurdakul and
+Naranjo 2020, "Statistical properties of the population stability index"), so a shift is told where
+it is both large (0.25, the customary bound) and beyond chance (1 in 10,000, since thousands of
+bins are looked at). A bin is compared with itself because its site is not the data set: what a
+canteen throws away is no fair mix, and that is no fault.
 """
 
 from __future__ import annotations
@@ -25,23 +26,19 @@ SMALL = 0.5  # added to every cell: an empty one would make PSI infinite
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """What decisions looked like when all was well."""
-
-    confidences: tuple[int, ...]  # (CELLS,) counts
-    classes: Mapping[str, int]
-
-    @property
-    def n(self) -> int:
-        return sum(self.confidences)
-
-
-@dataclass(frozen=True, slots=True)
 class Card:
     """What a model's card says of its confidence."""
 
     mean: float  # expected mean confidence
     confidences: tuple[int, ...] = ()  # counts on the measured pictures, where the card has them
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """How often each class was best, in a bin's first week and in its last."""
+
+    first: Mapping[str, int]
+    last: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +48,18 @@ class Finding:
     n: int
     mean: float
     psi_confidence: float
-    psi_classes: float
+    psi_classes: float | None
     psi_card: float | None
     card_mean: float | None
     told: tuple[str, ...]  # confidence, classes, card
 
 
-def reference_of(decisions: Sequence[tuple[float, str]]) -> Reference:
-    """Counts of (confidence, best class) pairs."""
-    confidences = [0] * CELLS
-    classes: dict[str, int] = {}
-    for confidence, label in decisions:
-        confidences[min(CELLS - 1, int(confidence * CELLS))] += 1
-        classes[label] = classes.get(label, 0) + 1
-    return Reference(tuple(confidences), classes)
+def tenths(confidences: Sequence[float]) -> tuple[int, ...]:
+    """Counts of confidences 0..1 by tenth: (CELLS,)."""
+    counts = [0] * CELLS
+    for confidence in confidences:
+        counts[min(CELLS - 1, int(confidence * CELLS))] += 1
+    return tuple(counts)
 
 
 def psi(counts: Sequence[float], reference: Sequence[float]) -> float:
@@ -87,29 +82,27 @@ def chance_bound(n: int, m: int, cells: int) -> float:
 
 
 def examine(
-    decisions: Sequence[tuple[float, str]],
-    reference: Reference,
+    confidences: Sequence[float],
+    reference: Sequence[int],
     *,
+    weeks: Weeks | None,
     card: Card | None,
     least_psi: float,
     card_drop: float,
 ) -> Finding:
-    """Compare (confidence, best class) pairs, at least one, with the reference and the card."""
-    now = reference_of(decisions)
-    n = len(decisions)
-    mean = sum(confidence for confidence, _ in decisions) / n
-    names = sorted({*now.classes, *reference.classes})
-    psi_confidence = psi(now.confidences, reference.confidences)
-    psi_classes = psi(
-        [now.classes.get(name, 0) for name in names],
-        [reference.classes.get(name, 0) for name in names],
-    )
+    """Compare the newest confidences, at least one, with the bin's first (counts by tenth), its
+    weeks with each other, and the mean with the card's."""
+    now, n = tenths(confidences), len(confidences)
+    mean = sum(confidences) / n
     told = []
-    if psi_confidence > max(least_psi, chance_bound(n, reference.n, CELLS)):
+    psi_confidence = psi(now, reference)
+    if psi_confidence > max(least_psi, chance_bound(n, sum(reference), CELLS)):
         told.append("confidence")
-    if psi_classes > max(least_psi, chance_bound(n, reference.n, len(names))):
-        told.append("classes")
-    psi_card = psi(now.confidences, card.confidences) if card and card.confidences else None
+    psi_classes = _compare(weeks) if weeks else None
+    if weeks and psi_classes is not None:
+        sizes = sum(weeks.last.values()), sum(weeks.first.values())
+        if psi_classes > max(least_psi, chance_bound(*sizes, len({*weeks.first, *weeks.last}))):
+            told.append("classes")
     if card and card.mean - mean > card_drop:
         told.append("card")
     return Finding(
@@ -117,7 +110,13 @@ def examine(
         mean=mean,
         psi_confidence=psi_confidence,
         psi_classes=psi_classes,
-        psi_card=psi_card,
+        psi_card=psi(now, card.confidences) if card and card.confidences else None,
         card_mean=card.mean if card else None,
         told=tuple(told),
     )
+
+
+def _compare(weeks: Weeks) -> float:
+    names = sorted({*weeks.first, *weeks.last})
+    last = [weeks.last.get(name, 0) for name in names]
+    return psi(last, [weeks.first.get(name, 0) for name in names])

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from edge.fleet import schema
 from edge.fleet.database import Database
-from edge.fleet.drift import Card, Finding, Reference, examine, reference_of
+from edge.fleet.drift import Card, Finding, Weeks, examine, tenths
 
 AT_ONCE = 100  # bins in one pass
 EVERY = 50  # judged decisions between two looks at a bin
+WEEK_S = 7 * 86400.0
 
 
 class DriftWatch:
@@ -52,59 +53,75 @@ class DriftWatch:
 
     def _look_at(self, id_: int, model: str, now_ts: float) -> None:
         with self._database.reading() as db:
+            newest = self._confidences(db, id_, model)
             reference = self._reference(db, id_, model)
-            newest = self._decisions(db, id_, model, newest=True)
-        if reference is None:
-            if len(newest) >= self._window:
-                self._keep_reference(id_, model, now_ts)
-            return
         if len(newest) < self._window:
+            return
+        if reference is None:
+            self._keep_reference(id_, model, tenths(newest), now_ts)
             return
         finding = examine(
             newest,
-            reference,
+            json.loads(reference["confidences"]),
+            weeks=self._weeks(reference, now_ts),
             card=self._cards.get(model),
             least_psi=self._least_psi,
             card_drop=self._card_drop,
         )
         self._keep(id_, model, finding, now_ts)
 
-    def _decisions(
-        self, db: sa.Connection, id_: int, model: str, *, newest: bool
-    ) -> list[tuple[float, str]]:
-        """(confidence, best class) of the first or the newest judged decisions."""
+    def _confidences(self, db: sa.Connection, id_: int, model: str) -> list[float]:
+        """Of the newest judged decisions."""
         event = schema.event
-        order = event.c.ts.desc() if newest else event.c.ts
         query = (
-            sa.select(event.c.confidence, event.c.label)
+            sa.select(event.c.confidence)
             .where(event.c.bin_id == id_, event.c.kind == "decision", event.c.model == model)
             .where(event.c.label.is_not(None), event.c.flag != "twin", event.c.top != "[]")
-            .order_by(order)
+            .order_by(event.c.ts.desc())
             .limit(self._window)
         )
-        return [(confidence, label) for confidence, label in db.execute(query)]
+        return list(db.execute(query).scalars())
 
-    def _reference(self, db: sa.Connection, id_: int, model: str) -> Reference | None:
+    def _reference(self, db: sa.Connection, id_: int, model: str) -> Any:
         table = schema.drift_reference
-        row = db.execute(
-            sa.select(table.c.confidences, table.c.classes).where(
-                table.c.bin_id == id_, table.c.model == model
-            )
-        ).first()
-        return Reference(tuple(json.loads(row[0])), json.loads(row[1])) if row else None
+        mine = (table.c.bin_id == id_, table.c.model == model)
+        return db.execute(sa.select(table).where(*mine)).mappings().first()
 
-    def _keep_reference(self, id_: int, model: str, now_ts: float) -> None:
+    def _keep_reference(
+        self, id_: int, model: str, confidences: tuple[int, ...], now_ts: float
+    ) -> None:
+        row = {"bin_id": id_, "model": model, "made_ts": now_ts}
+        row["confidences"] = json.dumps(confidences)
         with self._database.begin() as db:
-            first = reference_of(self._decisions(db, id_, model, newest=False))
-            values = {
-                "bin_id": id_,
-                "model": model,
-                "made_ts": now_ts,
-                "confidences": json.dumps(first.confidences),
-                "classes": json.dumps(first.classes),
-            }
+            db.execute(self._database.insert(schema.drift_reference).on_conflict_do_nothing(), row)
+
+    def _weeks(self, reference: Any, now_ts: float) -> Weeks | None:
+        """The first whole week and the last, where both are over and hold enough."""
+        id_, made_ts = reference["bin_id"], reference["made_ts"]
+        if now_ts < made_ts + 2 * WEEK_S:
+            return None
+        last = self._classes(id_, now_ts - WEEK_S, now_ts)
+        if reference["classes"] is None:
+            first = self._classes(id_, made_ts, made_ts + WEEK_S)
             table = schema.drift_reference
-            db.execute(self._database.insert(table).values(values).on_conflict_do_nothing())
+            mine = (table.c.bin_id == id_, table.c.model == reference["model"])
+            with self._database.begin() as db:
+                db.execute(sa.update(table).where(*mine).values(classes=json.dumps(first)))
+        else:
+            first = json.loads(reference["classes"])
+        enough = min(sum(first.values()), sum(last.values())) >= self._window
+        return Weeks(first, last) if enough else None
+
+    def _classes(self, id_: int, from_ts: float, to_ts: float) -> dict[str, int]:
+        rollup = schema.rollup
+        hours = rollup.c.hour.between(int(from_ts // 3600), int(to_ts // 3600) - 1)
+        query = (
+            sa.select(rollup.c.label, sa.func.sum(rollup.c.n))
+            .where(rollup.c.bin_id == id_, hours, rollup.c.label != "")
+            .group_by(rollup.c.label)
+        )
+        with self._database.reading() as db:
+            return {label: int(n) for label, n in db.execute(query)}
 
     def _keep(self, id_: int, model: str, finding: Finding, now_ts: float) -> None:
         row: dict[str, Any] = {

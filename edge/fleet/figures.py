@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 LAGS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -77,3 +81,61 @@ class Figures:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 5),
             registry=registry,
         )
+
+    def text(self) -> bytes:
+        """What Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def watch_fleet(
+        self,
+        *,
+        states: Callable[[], Mapping[str, int]],
+        alerts: Callable[[], Mapping[str, int]],
+        totals: Callable[[], Mapping[str, Any]],
+        now: Callable[[], float],
+    ) -> None:
+        """Add gauges that are asked of the database at each scrape."""
+        self.registry.register(_Fleet(states, alerts, totals, now))
+
+
+class _Fleet:
+    """Gauges of the whole fleet; one for each bin would be too many for Prometheus."""
+
+    def __init__(
+        self,
+        states: Callable[[], Mapping[str, int]],
+        alerts: Callable[[], Mapping[str, int]],
+        totals: Callable[[], Mapping[str, Any]],
+        now: Callable[[], float],
+    ) -> None:
+        self._states, self._alerts, self._totals, self._now = states, alerts, totals, now
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing ahead of time: the database may not be there yet."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the database."""
+        bins = GaugeMetricFamily("smartbin_fleet_bins", "Bins by state.", labels=["state"])
+        for state, n in self._states().items():
+            bins.add_metric([state], n)
+        yield bins
+        open_ = GaugeMetricFamily("smartbin_fleet_alerts_open", "Open alerts.", labels=["kind"])
+        for kind, n in self._alerts().items():
+            open_.add_metric([kind], n)
+        yield open_
+        totals = self._totals()
+        oldest_ts = totals["oldest_health"]
+        for name, text, value in (
+            ("outbox_events", "Events that wait in bins.", totals["outbox"]),
+            ("hottest_celsius", "Temperature of the hottest bin.", totals["hottest"]),
+            ("bins_throttled", "Bins with a throttling or supply flag.", totals["throttled"]),
+            ("slowest_p99_milliseconds", "p99 latency of the slowest bin.", totals["slowest"]),
+            ("events_lost", "Events that will never come.", totals["lost"]),
+            (
+                "oldest_health_age_seconds",
+                "Age of the oldest last health of a bin.",
+                self._now() - oldest_ts if oldest_ts else 0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"smartbin_fleet_{name}", text, value=float(value or 0))

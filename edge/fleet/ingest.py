@@ -73,6 +73,11 @@ class Ingest:
             return
         self._waiting.put(heard)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread of its own still runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to store."""
         self._thread.start()

@@ -192,7 +192,7 @@ drift_reference = Table(
     Column("model", Text, primary_key=True),
     Column("made_ts", Real, nullable=False),
     Column("confidences", Text, nullable=False),  # JSON: counts by tenth
-    Column("classes", Text, nullable=False),  # JSON: counts by class
+    Column("classes", Text),  # JSON: counts by class in the first week, once it is over
 )
 
 drift = Table(

@@ -74,6 +74,11 @@ class Subscriber:
         """Whether the broker has accepted us."""
         return self._accepted.is_set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread of its own still runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._thread.start()

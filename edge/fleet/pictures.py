@@ -1,0 +1,198 @@
+"""Pictures of uncertain items: kept only where the owner allows it, labelled by people, exported.
+
+A picture comes in by `Shelf.add`; whatever carries it from the bin calls that. None is kept by
+default.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from edge.errors import PictureError
+from edge.fleet import schema
+from edge.fleet.database import Database
+
+MAX_BYTES = 1_000_000
+START, END = b"\xff\xd8\xff", b"\xff\xd9"
+NO_CLASS = "none of these"  # a person's answer where no class fits
+COLUMNS = (
+    "file",
+    "site",
+    "bin",
+    "event",
+    "model",
+    "outcome",
+    "model_label",
+    "confidence",
+    "label",
+    "labelled_by",
+    "labelled_at",
+    "sha256",
+)
+
+
+class Shelf:
+    """A folder of JPEGs, each with its row."""
+
+    def __init__(
+        self, database: Database, *, folder: Path, keep: bool, max_bytes: int, days: float
+    ) -> None:
+        self._database = database
+        self.folder = folder
+        self.keep = keep
+        self._max_bytes = max_bytes
+        self._max_s = days * 86400
+
+    def add(self, *, site: str, name: str, event_id: str, jpeg: bytes) -> int:
+        """Keep a picture of a stored event; returns its number. Raises PictureError."""
+        if not self.keep:
+            raise PictureError("pictures.keep is false: this monitor keeps no pictures")
+        if len(jpeg) > MAX_BYTES:
+            raise PictureError(f"{site}/{name} {event_id}: over {MAX_BYTES // 1000} kB")
+        if not jpeg.startswith(START) or END not in jpeg[-64:]:
+            raise PictureError(f"{site}/{name} {event_id}: not a whole JPEG")
+        with self._database.begin() as db:
+            event = self._event(db, site, name, event_id)
+            row = {
+                "bin_id": event["bin_id"],
+                "event_id": event_id,
+                "sha256": hashlib.sha256(jpeg).hexdigest(),
+                "bytes": len(jpeg),
+                "ts": event["ts"],
+                "model": event["model"],
+                "outcome": event["outcome"],
+                "model_label": event["label"],
+                "confidence": event["confidence"],
+            }
+            self._write(row["sha256"], jpeg)
+            insert = self._database.insert(schema.picture).values(row)
+            db.execute(insert.on_conflict_do_nothing())
+            picture = schema.picture.c
+            same = (picture.bin_id == row["bin_id"], picture.event_id == event_id)
+            return int(db.execute(sa.select(picture.id).where(*same)).scalar_one())
+
+    def _event(self, db: sa.Connection, site: str, name: str, event_id: str) -> Any:
+        event, bin_ = schema.event, schema.bin_
+        boot, _, seq = event_id.rpartition("-")
+        query = (
+            sa.select(event)
+            .join(bin_, bin_.c.id == event.c.bin_id)
+            .where(bin_.c.site == site, bin_.c.name == name, event.c.boot == boot)
+            .where(event.c.seq == (int(seq) if seq.isdecimal() else -1))
+        )
+        row = db.execute(query).mappings().first()
+        if row is None:
+            raise PictureError(f"{site}/{name} {event_id}: no such event is stored")
+        return row
+
+    def _write(self, sha256: str, jpeg: bytes) -> None:
+        path = self.path(sha256)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(jpeg)
+            fresh.replace(path)
+
+    def path(self, sha256: str) -> Path:
+        """Where a picture lies."""
+        return self.folder / sha256[:2] / f"{sha256}.jpg"
+
+    def label(self, number: int, label: str, *, by: str) -> None:
+        """Take a person's answer; the last one counts."""
+        picture = schema.picture
+        values = {"label": label, "labelled_by": by, "labelled_ts": time.time()}
+        with self._database.begin() as db:
+            db.execute(sa.update(picture).where(picture.c.id == number).values(**values))
+
+    def forget_old(self, *, now_ts: float) -> int:
+        """Delete what is too old, then the oldest while there is too much; returns how many."""
+        picture = schema.picture.c
+        query = sa.select(picture.id, picture.sha256, picture.bytes, picture.ts)
+        with self._database.reading() as db:
+            rows = db.execute(query.order_by(picture.ts.desc())).all()
+        room, old = self._max_bytes, []
+        for number, sha256, size, ts in rows:
+            room -= size
+            if ts < now_ts - self._max_s or room < 0:
+                old.append((number, sha256))
+        for number, sha256 in old:
+            with self._database.begin() as db:
+                db.execute(sa.delete(schema.picture).where(picture.id == number))
+                same = sa.select(sa.func.count()).where(picture.sha256 == sha256)
+                if not db.execute(same).scalar():
+                    self.path(sha256).unlink(missing_ok=True)
+        return len(old)
+
+    def labelled(self) -> Iterator[dict[str, Any]]:
+        """Rows of the export, in COLUMNS."""
+        picture, bin_ = schema.picture, schema.bin_
+        query = (
+            sa.select(picture, bin_.c.site, bin_.c.name)
+            .join(bin_, bin_.c.id == picture.c.bin_id)
+            .where(picture.c.label.is_not(None))
+            .order_by(picture.c.id)
+        )
+        with self._database.reading() as db:
+            rows = db.execute(query).mappings().all()
+        for row in rows:
+            yield {
+                "file": f"{row['label'].replace(' ', '-')}/{row['sha256'][:16]}.jpg",
+                "site": row["site"],
+                "bin": row["name"],
+                "event": row["event_id"],
+                "model": row["model"],
+                "outcome": row["outcome"],
+                "model_label": row["model_label"],
+                "confidence": row["confidence"],
+                "label": row["label"],
+                "labelled_by": row["labelled_by"],
+                "labelled_at": _utc(row["labelled_ts"]),
+                "sha256": row["sha256"],
+            }
+
+    def as_csv(self) -> str:
+        """The labels, one a line; text that a spreadsheet would run is disarmed."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, COLUMNS)
+        writer.writeheader()
+        for row in self.labelled():
+            writer.writerow({key: _disarmed(value) for key, value in row.items()})
+        return out.getvalue()
+
+    def as_zip(self, out: io.BufferedIOBase) -> None:
+        """One folder a class, which is what the trainer reads, with labels.csv and where all
+        came from."""
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            n = 0
+            for row in self.labelled():
+                path = self.path(row["sha256"])
+                if path.exists() and row["file"] not in archive.NameToInfo:
+                    archive.write(path, row["file"])
+                    n += 1
+            archive.writestr("labels.csv", self.as_csv())
+            provenance = {
+                "made_by": "smartbin fleet",
+                "exported_at": _utc(time.time()),
+                "pictures": n,
+                "labels": "by people on the fleet page; see labelled_by in labels.csv",
+            }
+            archive.writestr("provenance.json", json.dumps(provenance, indent=1))
+
+
+def _utc(ts: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts))
+
+
+def _disarmed(value: Any) -> Any:
+    starts_a_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t")
+    return f"'{value}" if starts_a_formula else value
