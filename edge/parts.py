@@ -268,6 +268,7 @@ def actuator_of(config: Config) -> ActuatorService:
         broker=broker,
         devices=devices_of(config),
         ledger=ledger,
+        safe=config.routes.safe,
         silence_s=actuator.silence_s,
     )
 

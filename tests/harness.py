@@ -170,12 +170,14 @@ def _decoded(payload: bytes) -> object:
 
 
 class RunningDaemon:
-    """`smartbin run` in a process of its own."""
+    """`smartbin run`, or another command that takes a config, in a process of its own."""
 
-    def __init__(self, config: Path, environment: dict[str, str] | None = None) -> None:
-        self.log_file = config.with_suffix(".log")
+    def __init__(
+        self, config: Path, environment: dict[str, str] | None = None, *, command: str = "run"
+    ) -> None:
+        self.log_file = config.with_suffix(".log" if command == "run" else f".{command}.log")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edge.cli", "run", "--config", str(config)],
+            [sys.executable, "-m", "edge.cli", command, "--config", str(config)],
             cwd=ROOT,
             stderr=self.log_file.open("wb"),
             env={**os.environ, **(environment or {})},

@@ -65,6 +65,12 @@ def test_only_sorted_moves(outcome: object) -> None:
     assert read(outcome=outcome) is None
 
 
+def test_nothing_is_said_of_the_safe_route_where_nothing_moves_for_it() -> None:
+    """The item falls that way by itself."""
+    incoming = Incoming(TOPICS.of("decision"), json.dumps(DECISION).encode(), False)
+    assert read_order(incoming, topics=TOPICS, clocks=CLOCKS, idle="left") is None
+
+
 @pytest.mark.parametrize(
     ("changed", "result", "part"),
     [

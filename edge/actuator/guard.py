@@ -37,11 +37,13 @@ class Refusal:
     reason: str
 
 
-def read_order(incoming: Incoming, *, topics: Topics, clocks: Clocks) -> Order | Refusal | None:
+def read_order(
+    incoming: Incoming, *, topics: Topics, clocks: Clocks, idle: str = ""
+) -> Order | Refusal | None:
     """The order in a message on `decision` or `order`, or why it is none.
 
-    None where there is nothing to do or nobody to answer: an outcome other than `sorted`, or what
-    is no message of ours at all.
+    None where there is nothing to do or nobody to answer: an outcome other than `sorted`, the
+    route `idle`, which is the safe one where no device serves it, or no message of ours at all.
 
     How old a decision is: by its own time of day where both clocks are the same (one host) or
     both disciplined. Else by what can be known here: from its receipt, the shorter of its life
@@ -53,6 +55,8 @@ def read_order(incoming: Incoming, *, topics: Topics, clocks: Clocks) -> Order |
         return None
     is_decision = incoming.topic == topics.of("decision")
     if is_decision and body.get("v") == SCHEMA and body.get("outcome") != "sorted":
+        return None
+    if is_decision and idle and body.get("route") == idle:
         return None
     id, faults = str(body["id"]), _faults(body, incoming, topics, is_decision)
     if faults:

@@ -37,6 +37,10 @@ class Mover:
         """Whether every device still has its thread."""
         return all(worker.alive for worker in self._workers)
 
+    def idle_route(self, safe: str) -> str:
+        """The safe route where nothing needs to move for it, else none."""
+        return "" if safe in self._by_route else safe
+
     @property
     def jams(self) -> tuple[str, ...]:
         """Why devices do not move until they are cleared."""

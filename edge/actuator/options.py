@@ -120,6 +120,8 @@ def _check_device(
             reader.fault(dotted, f"{field.name} is missing; name its GPIO, {rule.allowed(int)}")
     for key, sentence in KINDS[options.kind].faults(options):
         # A fault of a whole table that is not there is told at the device's own line.
+        if key in table and not getattr(options, key):
+            continue  # its entries were at fault, and that is told
         if key.split(".")[0] in table:
             reader.fault(f"{dotted}.{key}", sentence)
         else:

@@ -44,6 +44,7 @@ class ActuatorService:
         broker: Broker,
         devices: Sequence[Device],
         ledger: Ledger,
+        safe: str,
         silence_s: float,
     ) -> None:
         """Bring the devices home; nothing moves before the bin was heard of."""
@@ -59,6 +60,7 @@ class ActuatorService:
         self._lock = threading.Lock()  # guards _why_home against the two threads that set it
         self._mover = Mover(devices=devices, ledger=ledger, answer=self._answer)
         self._mover.hold(UNHEARD)
+        self._idle = self._mover.idle_route(safe)
         self._link = Link(
             broker=broker,
             client_id=f"smartbin/{topics.site}/{topics.bin}/actuator",
@@ -139,7 +141,8 @@ class ActuatorService:
             self._obey(incoming)
 
     def _obey(self, incoming: Incoming) -> None:
-        order = read_order(incoming, topics=self._topics, clocks=self._clock.read())
+        clocks = self._clock.read()
+        order = read_order(incoming, topics=self._topics, clocks=clocks, idle=self._idle)
         if isinstance(order, Order):
             self._mover.obey(order)
         elif isinstance(order, Refusal):
