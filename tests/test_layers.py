@@ -15,7 +15,9 @@ EDGE = sorted((ROOT / "edge").rglob("*.py"))
 TRAINER = sorted((ROOT / "trainer").rglob("*.py"))
 # A library and the only modules that may import it.
 DOORS = {
-    "paho": {"edge/mqtt.py"},
+    "paho": {"edge/mqtt.py", "edge/fleet/subscriber.py"},  # a bin's, and the monitor's own
+    "uvicorn": {"edge/fleet/server.py"},
+    "prometheus_client": {"edge/fleet/figures.py"},
     "onnxruntime": {"edge/runtime.py"},
     "picamera2": {"edge/cameras/picam.py"},
     "amqtt": {"edge/broker.py"},
@@ -127,6 +129,23 @@ def test_importing_the_daemon_loads_no_torch_and_no_camera_library() -> None:
     code = (
         "import sys, edge.daemon, edge.cli;"
         "bad = {'torch', 'torchvision', 'picamera2', 'amqtt', 'gpiozero', 'trainer'};"
+        "print(sorted(bad & {name.split('.')[0] for name in sys.modules}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_daemon_knows_nothing_of_the_fleet() -> None:
+    """Only the command line does, and even it loads none of the monitor's packages by itself."""
+    for path in EDGE:
+        part = relative(path)
+        if not part.startswith(("edge/cli", "edge/fleet/")):
+            assert not any(name.startswith("edge.fleet") for name in imports_of(path)), part
+    code = (
+        "import sys, edge.daemon, edge.cli;"
+        "bad = {'sqlalchemy', 'starlette', 'uvicorn', 'jinja2', 'prometheus_client', 'psycopg'};"
         "print(sorted(bad & {name.split('.')[0] for name in sys.modules}))"
     )
     result = subprocess.run(
