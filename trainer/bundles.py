@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +107,10 @@ def card_of(model: Model, version: int) -> dict[str, Any]:
 def write_bundle(path: Path, model: Model, version: int | None = None) -> Bundle:
     """Write `path` (NAME.onnx) and its card, and read both back as the edge will.
 
-    The default version is one above that of the bundle it replaces. The network goes first: a
-    reader between the two sees hashes that disagree, and refuses.
+    The default version is one above that of the bundle it replaces. A reader between the two
+    moves sees hashes that disagree, and refuses.
     """
+    finish(path)
     return _write_pair(path, model.onnx, card_of(model, version or next_version(path)))
 
 
@@ -127,11 +129,16 @@ def _write_pair(path: Path, network: bytes, card: dict[str, Any]) -> Bundle:
 
 
 def write_pair(path: Path, network: bytes, card: dict[str, Any]) -> None:
-    """NAME.onnx and NAME.json, of whatever kind; what stood there stays where it fails."""
+    """NAME.onnx and NAME.json, of whatever kind; what stood there stays where it fails.
+
+    Both are whole beside their places before either is moved there, the card first: a kill leaves
+    no network without its own card, and what it interrupted is finished by the next start.
+    """
+    finish(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-        parts = [(path, network), (path.with_suffix(".json"), text.encode())]
+        parts = [(path.with_suffix(".json"), text.encode()), (path, network)]
         partials = [_write_beside(target, data) for target, data in parts]
         for partial, (target, _) in zip(partials, parts, strict=True):
             partial.replace(target)
@@ -139,6 +146,17 @@ def write_pair(path: Path, network: bytes, card: dict[str, Any]) -> None:
         for target in (path, path.with_suffix(".json")):
             _partial(target).unlink(missing_ok=True)
         raise SmartbinError(f"{path}: bundle cannot be written ({error.strerror})") from error
+
+
+def finish(path: Path) -> None:
+    """Move a network to its card that a kill parted from it; remove what was left half-written."""
+    card, network = path.with_suffix(".json"), _partial(path)
+    if not _partial(card).exists() and network.exists() and card.exists():
+        wanted = re.search(r'"sha256": "([0-9a-f]{64})"', card.read_text("utf-8", "replace"))
+        if wanted and wanted[1] == hashlib.sha256(network.read_bytes()).hexdigest():
+            network.replace(path)
+    for left in (_partial(card), network):
+        left.unlink(missing_ok=True)
 
 
 def next_version(path: Path) -> int:

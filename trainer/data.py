@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import PictureError, UsageError
+from edge.errors import PictureError, SmartbinError, UsageError
 from edge.pictures import list_pictures, read_picture
 from edge.preprocess import centre_crop, resize_down
 from edge.values import Pixels
@@ -20,6 +22,7 @@ from trainer.masks import MASK_H, MASK_W, is_good_mask, read_mask
 # by augmentation still has detail to show.
 CACHE_W, CACHE_H = 384, 288
 MAX_ASPECT = 4 / 3
+CLASS_NUMBER = re.compile(r"(?<=\S)\s+\d+$")
 CACHE_FORMAT = 1  # raise it when a cached array would come out different
 
 Tick = Callable[[], object]  # called once per picture, for a progress bar
@@ -79,6 +82,13 @@ def _pictures_by_class(root: Path) -> dict[str, list[Path]]:
             f"{root}: {len(folders)} class folders found, at least 2 are needed; "
             "put the pictures of each class into a folder of its name"
         )
+    spellings = {folder.name.lower(): folder.name for folder in folders}
+    if len(spellings) < len(folders):
+        twice = next(f.name for f in folders if spellings[f.name.lower()] != f.name)
+        raise UsageError(
+            f"{root}: {twice} and {spellings[twice.lower()]} are one class in two spellings; "
+            "put the pictures of both into one folder"
+        )
     by_class = {folder.name: list_pictures(folder) for folder in folders}
     empty = [name for name, pictures in by_class.items() if not pictures]
     if empty:
@@ -91,8 +101,9 @@ def _read_names(path: Path) -> list[str]:
         lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: list of names cannot be read ({error.strerror})") from error
-    # TrashNet's own lists carry the class number after the name.
-    names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    # TrashNet's own lists carry the class number after the name; blanks may stand within it.
+    lines = [line.strip() for line in lines if not line.startswith("#")]
+    names = [CLASS_NUMBER.sub("", line) for line in lines if line]
     if not names:
         raise UsageError(f"{path}: no name in it; one picture's file name a line is needed")
     return names
@@ -107,9 +118,11 @@ def _listed(
             by_name.setdefault(key, []).append((path, target))
     missing = [name for name in names if name not in by_name]
     if missing:
+        alike = {name.lower(): name for name in by_name}.get(missing[0].lower())
+        hint = f"; {alike} is there: upper and lower case must agree" if alike else ""
         raise UsageError(
             f"{names_file}: {len(missing)} of {len(names)} names are not under {root}, "
-            f"the first is {missing[0]}"
+            f"the first is {missing[0]}{hint}"
         )
     for name in names:
         if len(by_name[name]) > 1:
@@ -195,9 +208,20 @@ def _order_hash(photos: PhotoSet) -> str:
 
 def _cached(path: Path, rows: Iterable[Pixels], shape: tuple[int, ...], tick: Tick) -> Pixels:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            # All of it now: a disk that fills while pages are written kills the process instead.
+            with partial.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            needed = np.prod(shape, dtype=np.int64) / 1e6
+            raise SmartbinError(
+                f"{path.parent}: {needed:,.0f} MB of decoded pictures cannot be written "
+                f"({error.strerror}); free space, or name another --cache"
+            ) from error
         for i, row in enumerate(rows):
             array[i] = row
             tick()

@@ -160,6 +160,8 @@ def package(
         metrics, measured = measure(model, source, masks)
         models.append(replace(model, metrics=metrics))
         figures[precision] = {**measured, "bytes": len(network)}
+    for model in models:  # what a kill interrupted before
+        bundles.finish(out / f"{name}.{model.precision}.onnx")
     version = max(bundles.next_version(out / f"{name}.{m.precision}.onnx") for m in models)
     for model in models:
         bundles.write_bundle(out / f"{name}.{model.precision}.onnx", model, version)
