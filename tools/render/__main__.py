@@ -1,4 +1,4 @@
-"""Command line: python -m tools.render stills | drops | samples."""
+"""Command line: python -m tools.render stills | drops | samples | challenge."""
 
 import argparse
 import itertools
@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import catalogue, files
+from . import catalogue, challenge, files, plan
 from .items import ITEMS, NOTHING
 from .scene import Shot
 from .surfaces import SURFACES
+from .things import THINGS
 
 ABOUT = """Render waste items on surfaces with Blender.
 
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     stills = _command(commands, "stills", _stills, "single pictures of items at rest")
-    _choice(stills, "--items", [*ITEMS, NOTHING], f"or {NOTHING}, the empty surface")
+    _choice(stills, "--items", [*ITEMS, *THINGS, NOTHING], f"or {NOTHING}, the empty surface")
     stills.add_argument("--masks", action="store_true", help="write NAME.mask.png beside each")
     stills.add_argument("--clean", action="store_true", help="no camera noise, blur or vignette")
     stills.add_argument("--by-class", action="store_true", help="one folder for each class")
@@ -49,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
         )
     samples = _command(commands, "samples", _samples, "the frames shipped in edge/samples")
     samples.add_argument("--only", type=_names, default=[], help="render these names again")
+    hard = _command(commands, "challenge", _challenge, "what a sorter must not be fooled by")
+    hard.add_argument("--only", type=_names, default=[], help="names start so: unknown/phone")
+    hard.add_argument("--missing", action="store_true", help="only files that are not there yet")
+    hard.set_defaults(size=plan.SIZE, samples=5)
     return parser
 
 
@@ -127,6 +132,13 @@ def _drops(options) -> int:
 def _samples(options) -> int:
     template = Shot(NOTHING, "white", 1, options.size, options.samples, options.threads)
     catalogue.write(options.out, template, set(options.only), _say)
+    return 0
+
+
+def _challenge(options) -> int:
+    settings = {key: getattr(options, key) for key in ("size", "samples", "threads")}
+    template = Shot(NOTHING, "white", 1, **settings, quick=True)
+    challenge.write(options.out, template, options.only, options.missing, _say)
     return 0
 
 

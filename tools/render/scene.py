@@ -16,6 +16,7 @@ from . import surfaces
 from .items import ITEMS, NOTHING
 from .materials import Graph
 from .model import Model
+from .things import THINGS
 
 REFLECTED_ROOM = "datafiles/studiolights/world/interior.exr"  # CC0, comes with Blender
 
@@ -30,6 +31,7 @@ class Shot:
     size: tuple[int, int] = (512, 384)  # width, height, px
     samples: int = 16  # a pixel; denoised, so 16 are enough at this size
     threads: int = os.cpu_count() or 2
+    quick: bool = False  # half the time, for many small pictures: coarser light, softer textures
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,10 @@ class Stage:
             box = _rest(model, self.carrier, rng.uniform(0, math.tau))
         self.extent = max(1.1, box.width, box.depth * 1.33)  # along the picture's width
         _camera(self.extent, box.height, rng)
-        self._lamp = _lamp(rng)
-        self._room = _room(rng)
+        self.lamp = _lamp(rng)
+        self.room = _room(rng)
+        if shot.quick:
+            _quicken()
 
     def _settings(self, shot: Shot) -> None:
         scene = bpy.context.scene
@@ -115,17 +119,34 @@ class Stage:
         scene.cycles.samples, scene.cycles.use_denoising = before
         return alpha
 
-    def dim(self, share: float) -> None:
-        """Turn lamp and room down to a share of their light."""
-        self._lamp.energy *= share
-        self._room.inputs["Strength"].default_value *= share
+    def dim(self, share: float, colour: tuple[float, float, float] | None = None) -> None:
+        """Turn lamp and room down to a share of their light; colour is the lamp's from now on."""
+        self.lamp.energy *= share
+        self.room.inputs["Strength"].default_value *= share
+        if colour:
+            self.lamp.color = colour
+
+    def lay(self, surface: str, rng: random.Random) -> None:
+        """Put another surface under the item; nothing else moves."""
+        bpy.data.objects.remove(self.floor)
+        self.floor = surfaces.lay(surface, rng)
+
+
+def _quicken() -> None:
+    """Spend no time on what a small picture does not show; most of it goes into the room's map."""
+    scene = bpy.context.scene
+    scene.cycles.denoising_prefilter = "FAST"
+    scene.cycles.sample_clamp_indirect = 4.0  # single bright paths would show at so few samples
+    scene.world.cycles.sampling_method = "MANUAL"
+    scene.world.cycles.sample_map_resolution = 128
 
 
 def build(shot: Shot) -> Model | None:
     """Build the item of a shot into the scene; its shape depends on item and seed alone."""
     if shot.item == NOTHING:
         return None
-    return ITEMS[shot.item].build(random.Random(f"{shot.item} {shot.seed}"))
+    builder = THINGS.get(shot.item) or ITEMS[shot.item].build
+    return builder(random.Random(f"{shot.item} {shot.seed}"))
 
 
 def _empty(name: str):

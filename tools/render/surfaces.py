@@ -148,6 +148,43 @@ def green_cloth(rng: random.Random):
     return graph.material
 
 
+def kraft(rng: random.Random):
+    """Corrugated cardboard, its flutes showing through as faint stripes."""
+    graph = Graph("kraft")
+    here = graph.mapped(graph.coordinates(), Rotation=(0, 0, rng.uniform(-0.5, 0.5)))
+    flutes, _ = _waves(graph, here, 4.5)
+    fibres = graph.noise(graph.mapped(here, Scale=(1, 6, 1)), 9.0, 7.0, 0.7)
+    clouds = graph.noise(here, scale=0.6, detail=4.0)
+    tone = graph.ramp(fibres, [(0.3, srgb("8f6f50")), (0.7, srgb("a98763"))])
+    stripes = graph.ramp(flutes, [(0, grey(0.9)), (1, grey(1))])
+    patches = graph.ramp(clouds, [(0.35, grey(0.88)), (0.6, grey(1))])
+    graph.principled(
+        {
+            "Base Color": graph.multiply(graph.multiply(tone, stripes), patches),
+            "Roughness": 0.8,
+            "Normal": graph.bump(flutes, 0.15, 0.01),
+        }
+    )
+    return graph.material
+
+
+def dark_plastic(rng: random.Random):
+    """The floor of a dark bin: moulded plastic, scratched and half shiny."""
+    graph = Graph("dark plastic")
+    here = graph.mapped(graph.coordinates(), Rotation=(0, 0, rng.uniform(0, 3)))
+    scratches = graph.noise(graph.mapped(here, Scale=(0.7, 30, 1)), 2.5, 6.0, 0.7)
+    smears = graph.noise(here, scale=1.1, detail=6.0)
+    pits = graph.noise(here, scale=40.0, detail=3.0)
+    graph.principled(
+        {
+            "Base Color": graph.ramp(scratches, [(0.5, srgb("17191b")), (0.75, srgb("33363a"))]),
+            "Roughness": graph.ramp(smears, [(0.3, grey(0.38)), (0.7, grey(0.6))]),
+            "Normal": graph.bump(pits, 0.2, 0.01),
+        }
+    )
+    return graph.material
+
+
 SURFACES = {
     "white": white_card,
     "wood": wood,
@@ -155,4 +192,6 @@ SURFACES = {
     "belt": belt_rubber,
     "concrete": concrete,
     "cloth": green_cloth,
+    "kraft": kraft,
+    "dark": dark_plastic,
 }
