@@ -40,7 +40,11 @@ class BeltOptions:
         "high", "Level of the pin while the beam is broken.", choices=("high", "low")
     )
     debounce_ms: float = option(
-        5.0, "Bounces within it are one item; no pulse is dropped.", low=0, high=1000, unit="ms"
+        2.0,
+        "Bounces within it are one item, and so is what follows nearer; no pulse is dropped.",
+        low=0,
+        high=1000,
+        unit="ms",
     )
     encoder_a: int = option(NO_PIN, "BCM pin of channel A; -1: none.", low=-1, high=LAST_PIN)
     encoder_b: int = option(
@@ -131,6 +135,13 @@ def belt_faults(
         yield "belt.encoder_a", "must be given for the encoder clock"
     if trigger == "encoder" and options.clock != "encoder":
         yield "belt.clock", f'= "{options.clock}": the encoder trigger needs "encoder"'
+    blind_mm = options.debounce_ms / 1000 * options.speed_mm_s
+    if trigger == "gate" and blind_mm > options.min_gap_mm:
+        yield (
+            "belt.debounce_ms",
+            f"= {options.debounce_ms:g}: the belt runs {blind_mm:.0f} mm in it, so items nearer "
+            f"than belt.min_gap_mm = {options.min_gap_mm:g} would be taken for one",
+        )
     yield from _diverter_faults(options, routes, safe)
 
 

@@ -21,7 +21,7 @@ from edge.actuator.service import ActuatorService
 from edge.actuator.values import Order
 from edge.beltsim.broker import some_broker
 from edge.beltsim.daemon import BIN, SITE, DaemonThread
-from edge.beltsim.fate import Fate, Kick
+from edge.beltsim.fate import SAFE, Fate, Kick
 from edge.beltsim.layout import Setup
 from edge.beltsim.world import Thing, World
 from edge.brokers import Broker
@@ -141,6 +141,7 @@ class Actuator(threading.Thread):
             devices=devices,
             ledger=Ledger(folder / "moves.journal"),
             silence_s=0,
+            safe=SAFE,
         )
 
     def run(self) -> None:

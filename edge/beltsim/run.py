@@ -18,7 +18,7 @@ from edge.values import Pixels
 
 FILM_S = 6.0  # of a --gif
 FILM_FPS = 10.0
-MANY = 20  # kicks after which a --png is taken: the bins have something in them
+MANY = 20  # items in the bins before a picture is taken, or a quarter of all
 
 
 def check_choice(per_min: float, items: int) -> None:
@@ -44,15 +44,17 @@ def run_line(
     with Line(setup) as line, _page(line, port) as page:
         if page:
             say(f"watch it: {page.address}")
+        many = min(MANY, setup.items // 4)
         film = Film(gif, seconds=FILM_S, fps=FILM_FPS) if gif else None
         while line.step():
             now_s = time.monotonic()
-            if film and film.wants(now_s) and len(line.fate.kicks) > MANY:
+            if film and film.wants(now_s) and len(line.fate.bins) >= many:
                 film.add(_drawn(line, now_s), now_s)
-            if png and len(line.fate.kicks) > MANY:
+            if png and len(line.fate.bins) >= many:
                 save_picture(_drawn(line, now_s), png)
                 png = None
         if film:
+            film.add(_drawn(line, time.monotonic()), time.monotonic())
             film.save()
         if png:
             save_picture(_drawn(line, time.monotonic()), png)

@@ -18,6 +18,7 @@ import numpy as np
 SPRITES = Path(__file__).parent / "sprites"
 PX_PER_MM = 1.4
 WOBBLE_S = 3.0  # period in which the belt's speed goes up and down
+LEAST_GAP_MM = 12.0  # what a gate that is debounced by 2 ms still parts at 4.5 m/s
 START_S = 2.0  # the belt runs empty so long, while the daemon starts
 LEAST_PITCH_SHARE = 0.6  # of the mean distance between items; the rest is random
 
@@ -136,8 +137,8 @@ class World:
             sprite = order[number - 1]
             length_mm = self.sprites[sprite].body_width / PX_PER_MM
             if rng.random() < self.faults.close_items and number > 1:
-                lead_mm = end_mm + rng.uniform(5, 30)
-            lead_mm = max(lead_mm, end_mm + 5)
+                lead_mm = end_mm + rng.uniform(LEAST_GAP_MM, 30)
+            lead_mm = max(lead_mm, end_mm + LEAST_GAP_MM)
             yield Thing(number, sprite, lead_mm, length_mm, bool(rng.random() < 0.5))
             end_mm = lead_mm + length_mm
             spare = rng.exponential(1 - LEAST_PITCH_SHARE)
