@@ -20,8 +20,12 @@ from trainer.bundles import INPUT
 BLOCK = 2  # pixels a side that the stem's stride steps over
 
 
-def take_bytes(network: bytes, spec: Preprocessing) -> bytes:
-    """A network for (1, 3, S, S) float32 as one for (1, S, S, 3) uint8 with the same answers."""
+def take_bytes(network: bytes, spec: Preprocessing, hw_px: tuple[int, int] | None = None) -> bytes:
+    """A network for (1, 3, H, W) float32 as one for (1, H, W, 3) uint8 with the same answers.
+
+    Without `hw_px` it is the square of `spec`.
+    """
+    hw_px = hw_px or (spec.size_px, spec.size_px)
     model = onnx.load_from_string(network)
     graph = model.graph
     first = next(node for node in graph.node if INPUT in node.input)
@@ -35,12 +39,12 @@ def take_bytes(network: bytes, spec: Preprocessing) -> bytes:
             node.input[:] = [fed if name == INPUT else name for name in node.input]
     depth = _space_to_depth(graph, fed)
     arranged = fed if quantized else "arranged"
-    steps = _arranged(graph, spec.size_px, depth=depth, out=arranged)
+    steps = _arranged(graph, hw_px, depth=depth, out=arranged)
     if not quantized:
         steps += _normalised(graph, spec, arranged, fed, copies=BLOCK * BLOCK if depth else 1)
     for at, node in enumerate(steps):
         graph.node.insert(at, node)
-    shape = [1, spec.size_px, spec.size_px, 3]
+    shape = [1, *hw_px, 3]
     graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape))
     del graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
@@ -88,14 +92,14 @@ def _blocked(weights: np.ndarray) -> np.ndarray:
 
 
 def _arranged(
-    graph: onnx.GraphProto, size_px: int, *, depth: bool, out: str
+    graph: onnx.GraphProto, hw_px: tuple[int, int], *, depth: bool, out: str
 ) -> list[onnx.NodeProto]:
-    """The steps from (1, S, S, 3) bytes to channels first, in blocks where the stem wants them."""
+    """The steps from (1, H, W, 3) bytes to channels first, in blocks where the stem wants them."""
     if not depth:
         return [helper.make_node("Transpose", [INPUT], [out], perm=[0, 3, 1, 2])]
-    half = size_px // BLOCK
-    _add(graph, "rows_of_blocks", np.array([1, half, BLOCK, half, BLOCK * 3], np.int64))
-    _add(graph, "blocks", np.array([1, half, half, BLOCK * BLOCK * 3], np.int64))
+    high, wide = (side // BLOCK for side in hw_px)
+    _add(graph, "rows_of_blocks", np.array([1, high, BLOCK, wide, BLOCK * 3], np.int64))
+    _add(graph, "blocks", np.array([1, high, wide, BLOCK * BLOCK * 3], np.int64))
     return [
         helper.make_node("Reshape", [INPUT, "rows_of_blocks"], ["in_rows"]),
         helper.make_node("Transpose", ["in_rows"], ["in_blocks"], perm=[0, 1, 3, 2, 4]),

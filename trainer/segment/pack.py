@@ -16,7 +16,7 @@ import torch
 
 from edge.bundle import FORMAT, verified
 from edge.errors import BundleError, SmartbinError
-from edge.preprocess import Tensor
+from edge.preprocess import Preprocessing, Tensor
 from edge.runtime import Runtime
 from edge.segmenters.tiny import KIND, TinySegmenter, load_mask_net
 from edge.values import Pixels
@@ -26,6 +26,7 @@ from trainer.export import export
 from trainer.masks import MASK_H, MASK_W
 from trainer.models import MEAN, STD
 from trainer.quantize import VARIANTS, quantize_once
+from trainer.rawinput import take_bytes
 from trainer.segment import scoring
 from trainer.segment.fit import Learning, Trained, finder
 from trainer.segment.recipe import SegmenterRecipe
@@ -79,6 +80,8 @@ def package(
         scoring.judge(runtime_finder(network, width, height), scenes)
     )
     say(f"threshold {threshold:.2f}, chosen on validation")
+    spec = Preprocessing(width, MEAN, STD)
+    network = take_bytes(network, spec, (height, width))
     card = _card(trained, network, threshold, tried, source)
     path = out / f"{NAME}.int8.onnx"
     scores = _measured(network, card, scenes)
