@@ -23,6 +23,7 @@ from edge.classifier import Classifier
 from edge.commands import Command
 from edge.config import SECTIONS, Config, check_routes, load_config
 from edge.desk import CommandDesk
+from edge.discovery import ONLINE, discovery_message, status_topic
 from edge.errors import ConfigError, SmartbinError
 from edge.health import WorkFigures, clock_host, host_figures
 from edge.herald import WAITING, Herald
@@ -47,6 +48,7 @@ from edge.parts import (
 )
 from edge.postman import Postman
 from edge.reporter import Reporter
+from edge.resend import Ring
 from edge.triggers import Trigger
 from edge.update.keeper import ModelKeeper
 from edge.update.updater import note_body
@@ -61,7 +63,7 @@ BELT_TICK_S = 0.01  # the same on a belt, where an item becomes ready between tw
 FLUSH_S = 1.5  # at the end, for the last events to leave
 STALL_S = 0.5  # of these, without an acknowledgement: the broker is half-open
 FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the five that are promised
-COMMANDS = ("trigger", "pause", "resume", "reload", "ping")
+COMMANDS = ("trigger", "pause", "resume", "reload", "ping", "resend")
 MODEL_COMMANDS = ("model",)
 MOVING_COMMANDS = ("clear", "move")
 RELOADABLE = ("trigger", "decision", "routes", "health")
@@ -119,7 +121,10 @@ class Daemon:
             capture_pid=lambda: self._capture.pid,
         )
         self._outbox = outbox_of(config)
-        self._postman = Postman(self._outbox, per_s=config.outbox.replay_per_s)
+        self._ring = Ring()
+        self._postman = Postman(
+            self._outbox, per_s=config.outbox.replay_per_s, on_delivered=self._ring.keep
+        )
         self._movements: Movements | None = None
         self._link = self._build_link()
         self._reporter = Reporter(
@@ -130,7 +135,7 @@ class Daemon:
             deadline_s=config.decision.deadline_ms / 1000,
         )
         self._herald = Herald(
-            origin=self._origin, link=self._link, reporter=self._reporter, birth=self._birth
+            origin=self._origin, link=self._link, reporter=self._reporter, births=self._births
         )
         self._movements = movements_of(config, self._origin, self._link, self._reporter)
         self._adopted = False
@@ -183,6 +188,8 @@ class Daemon:
         if frame is not None or self._watch.restarts > restarts:
             self._herald.progress()
         if frame is not None:
+            if self._belt and not self._seen_frame:
+                self._check_stamps()
             self._seen_frame = True
             item = None if self._paused else self._trigger.see(frame)
             if item is not None:
@@ -204,6 +211,14 @@ class Daemon:
         self._postman.pump(self._link)
         self._herald.tell(*self._present_state(), works=self._seen_frame)
         self._tell_health()
+
+    def _check_stamps(self) -> None:
+        """Without the sensor's time, only belt.exposure_ms keeps frames of before apart."""
+        if not self._capture.stamped and not self._config.belt.exposure_ms:
+            log.warning(
+                "belt: this camera does not say when a frame was exposed; set belt.exposure_ms to "
+                "the delay of its pictures, or items may be judged by frames from before them"
+            )
 
     def _await_broker(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s
@@ -301,6 +316,14 @@ class Daemon:
             ts=time.time(),
         )
 
+    def _births(self) -> list[Message]:
+        """What is said at every connection, and when Home Assistant starts anew."""
+        births = [self._birth()]
+        if self._config.homeassistant.enabled:
+            prefix, labels = self._config.homeassistant.prefix, self._classifier.labels
+            births.append(discovery_message(self._origin, prefix=prefix, labels=labels))
+        return births
+
     def _build_link(self) -> Link:
         why = "the connection broke without a farewell"
         lost = state_message(self._origin, "lost", reason=why, ts=time.time())
@@ -318,12 +341,17 @@ class Daemon:
         topics = self._origin.topics
         acks = (topics.of("ack"),) if self._config.actuator.mode == "broker" else ()
         wishes = (self._keeper.topic,) if self._keeper else ()
-        return (topics.commands, *acks, *wishes)
+        home = self._config.homeassistant
+        status = (status_topic(home.prefix),) if home.enabled else ()
+        return (topics.commands, *acks, *wishes, *status)
 
     def _take(self, incoming: Incoming) -> None:
         """Called in the network thread: only hands over."""
         if self._keeper and incoming.topic == self._keeper.topic:
             self._keeper.hear(incoming)
+        elif incoming.topic == status_topic(self._config.homeassistant.prefix):
+            if incoming.payload == ONLINE:
+                self._herald.greet()
         elif incoming.topic != self._origin.topics.of("ack"):
             self._desk.take(incoming)
         elif self._movements:
@@ -341,6 +369,8 @@ class Daemon:
                 return {"ok": True, "detail": f"{command.verb}d"}
             case "reload":
                 return self._reload_config()
+            case "resend":
+                return self._ring.obey(command.body, send=self._outbox.add)
             case "clear" | "move":
                 if self._movements:
                     return self._movements.order(command)
