@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -15,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edge import __version__, cli_model, cli_tray
-from edge.errors import PictureError, SmartbinError, UsageError
+from edge.errors import PictureError, SmartbinError
 from edge.fleet.commands import app as fleet_app
 from edge.journal import log_to_stderr as _log_to_stderr
 
@@ -182,24 +183,45 @@ def belt_sim(
 def classify(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
     as_json: AsJson = False,
-    segment: Annotated[str, typer.Option(help="How to cut the item out: none.")] = "none",
+    segment: Annotated[
+        str, typer.Option(help="How to cut the item out: none, difference, tiny or rembg.")
+    ] = "none",
+    segment_model: Annotated[
+        Path | None, typer.Option(help="An .onnx for tiny, or for rembg's u2net_custom.")
+    ] = None,
+    session: Annotated[str, typer.Option(help="What rembg runs.")] = "u2netp",
+    tray: Annotated[
+        Path | None, typer.Option(help="A stored empty tray, see smartbin tray.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Draw why: a sheet, .png; of several pictures, a folder.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="A bundle's .onnx; else ours.")] = None,
 ) -> None:
     """Say what is on pictures, by the very code that runs in the bin."""
-    from edge.classify import PictureClassifier
+    from edge.classify import PictureClassifier, as_row
+    from edge.explain import save_sheet
+    from edge.segmenters import build_segmenter
+    from edge.tray import TrayMemory, load_tray
 
-    if segment != "none":
-        raise UsageError(f"--segment {segment}: unknown; known is none")
-    classifier = PictureClassifier(model)
-    faults = 0
-    for path in pictures:
-        try:
-            row = classifier.classify(path)
-        except PictureError as error:  # the other pictures are still judged
-            print(error, file=sys.stderr)
-            faults += 1
-            continue
-        print(json.dumps(row) if as_json else _as_text(row), flush=True)
+    memory = TrayMemory(load_tray(tray) if tray else None)
+    segmenter = build_segmenter(
+        segment, model=segment_model, session=session, tray=memory, timeout_s=60.0, patient=True
+    )
+    with contextlib.closing(segmenter):
+        classifier = PictureClassifier(model, segmenter=segmenter, tray=memory)
+        faults = 0
+        for path in pictures:
+            try:
+                look = classifier.look(path)
+                if explain:
+                    save_sheet(look, explain, classifier=classifier, many=len(pictures) > 1)
+            except PictureError as error:  # the other pictures are still judged
+                print(error, file=sys.stderr)
+                faults += 1
+                continue
+            row = as_row(look)
+            print(json.dumps(row) if as_json else _as_text(row), flush=True)
     if faults:
         raise typer.Exit(1)
 
@@ -208,7 +230,8 @@ def _as_text(row: dict[str, object]) -> str:
     top = row["top"]
     assert isinstance(top, list)
     best = "  ".join(f"{label} {share:.0%}" for label, share in top)
-    return f"{row['path']}: {row['outcome']}  {best}"
+    note = f"  ({row['note']})" if "note" in row else ""
+    return f"{row['path']}: {row['outcome']}  {best}{note}"
 
 
 @app.command("check-config")

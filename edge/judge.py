@@ -131,9 +131,13 @@ class Judge:
         if not crops:
             return abstain("empty", routes=self._routes, reason="the scene is the empty tray")
         predictions = [self._classifier.classify(crop.pixels) for crop in crops]
-        decision = decide(predictions, rules=self._rules, routes=self._routes)
-        note = note_of(crops)
-        return replace(decision, reason=f"{decision.reason}; {note}") if note else decision
+        return with_note(decide(predictions, rules=self._rules, routes=self._routes), crops)
+
+
+def with_note(decision: Decision, crops: Sequence[Crop]) -> Decision:
+    """The decision, its reason ending in what the segmenter has to say."""
+    note = note_of(crops)
+    return replace(decision, reason=f"{decision.reason}; {note}") if note else decision
 
 
 def note_of(crops: Sequence[Crop]) -> str:

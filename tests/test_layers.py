@@ -37,6 +37,7 @@ MAY_KNOW_ALL = {
     "doctor",
     "judge",
     "classify",
+    "explain",
     "config",
     "watch",
 }
