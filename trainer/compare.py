@@ -23,7 +23,7 @@ from trainer.bundles import Source
 from trainer.checkpoint import load_trained
 from trainer.judge import placed, to_input
 from trainer.models import parameters
-from trainer.recipe import Recipe, find_recipe
+from trainer.recipe import Recipe, find_recipe, read_recipe
 from trainer.scoring import report, wilson
 from trainer.val import build_val
 
@@ -134,7 +134,7 @@ def _row(
     return Row(
         recipe=recipe.name,
         network=recipe.network.family,
-        start=_start(recipe),
+        start=_start(recipe, own.run / "teacher"),
         parameters=parameters(trained.net),
         px=recipe.network.size_px,
         epochs=recipe.training.epochs,
@@ -149,10 +149,15 @@ def _row(
     )
 
 
-def _start(recipe: Recipe) -> str:
+def _start(recipe: Recipe, teacher: Path) -> str:
+    """Where the network started from, and its own teacher where it had one."""
     known = ("package", "hub", "scratch")
     weights = recipe.network.weights
-    return weights if weights in known else Path(weights).name
+    start = weights if weights in known else Path(weights).name
+    if not recipe.soft.teacher:
+        return start
+    taught = read_recipe(teacher / "recipe.toml")
+    return f"{start}; teacher from {taught.network.weights}"
 
 
 def _seconds(folder: Path) -> float:
