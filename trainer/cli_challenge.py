@@ -150,7 +150,6 @@ def costs(
     }
     result: dict[str, Any] = {
         **wishes,
-        "sorts_reached": choice.reached,
         **search.figures_of(choice, model.labels),
         "thresholds_before": dict(zip(model.labels, model.thresholds, strict=True)),
         "views": {view: found.as_dict() for view, found in views.items()},

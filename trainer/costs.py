@@ -9,7 +9,9 @@ some classes validation has a dozen, and one lucky photo must not move a flap fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,7 @@ class Choice:
     intervals: tuple[tuple[float, float], ...]  # 95 %, over the draws
     prices: Prices
     reached: bool  # whether the asked share of items is sorted
+    accurate: bool  # whether the asked share of the sorted is right
     before: Outcome
     after: Outcome  # on the photos they were chosen on
     held_out: Outcome  # each photo by thresholds that it had no part in
@@ -127,21 +130,32 @@ def view_outcome(
 
 def search(items: Items, table: CostTable, prices: Prices) -> npt.NDArray[np.float64]:
     """(DRAWS, n): for each draw of the photos, the cheapest threshold of each class."""
-    rng = np.random.default_rng(SEED)
     names, place = np.unique(items.photos, return_inverse=True)
-    weigh = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    said, confidence = items.probs.argmax(1), items.probs.max(1)
+    weigh = _draws(len(names), DRAWS)
+    said, confidence = items.probs.argmax(1), items.probs.max(1).astype(np.float64)
     labels = np.arange(items.probs.shape[1])
     found = np.zeros((DRAWS, len(labels)))
     for label in labels:
         mine = said == label
-        moved = items.able[mine][:, None] & (confidence[mine][:, None] >= GRID)
         beliefs = _beliefs(items, mine)
         if_sorted = beliefs @ (table.wrong[:, label] + prices.wrong * (labels != label))
         if_safe = beliefs @ table.safe + prices.unsorted
-        each = np.where(moved, if_sorted[:, None], if_safe[:, None])  # (m, thresholds)
-        found[:, label] = _middles(weigh[:, place[mine]] @ each)
+        gain = np.where(items.able[mine], if_sorted - if_safe, 0.0)
+        # Above a threshold lie the last of the sorted items: sums from the end, and no BLAS,
+        # whose threads wait for each other on a busy machine.
+        order = np.argsort(confidence[mine])
+        weighted = weigh[:, place[mine][order]] * gain[order]
+        sums = np.cumsum(weighted[:, ::-1], axis=1)[:, ::-1]
+        sums = np.concatenate([sums, np.zeros((len(sums), 1))], axis=1)
+        found[:, label] = _middles(sums[:, np.searchsorted(confidence[mine][order], GRID)])
     return found
+
+
+@lru_cache(maxsize=16)
+def _draws(photos: int, count: int) -> npt.NDArray[np.int64]:
+    """(count, photos) how often each photo is in each bootstrap draw."""
+    rng = np.random.default_rng(SEED)
+    return rng.multinomial(photos, np.full(photos, 1 / photos), size=count)
 
 
 def _beliefs(items: Items, which: Flags) -> npt.NDArray[np.float64]:
@@ -176,6 +190,7 @@ def choose(
         intervals=tuple((round(float(a), 2), round(float(b), 2)) for a, b in intervals),
         prices=prices,
         reached=reached,
+        accurate=not outcome(items, fresh, table).right < least_accuracy,
         before=outcome(items, before, table),
         after=outcome(items, done(items, thresholds), table),
         held_out=outcome(items, fresh, table),
@@ -215,25 +230,28 @@ def _prices(
     def right_enough(found: Outcome) -> bool:
         return not found.right < least_accuracy  # NaN: nothing is sorted, so nothing is wrong
 
-    wrong = next((p for p in PRICES if right_enough(at(Prices(wrong=p)))), PRICES[-1])
-    best = Prices(wrong=wrong)
-    for price in PRICES:
-        prices = Prices(unsorted=price, wrong=wrong)
-        found = at(prices)
-        if price and not right_enough(found):
-            break
-        best = prices
-        if found.sorted_ >= sorts:
-            return best, True
-    return best, False
+    last = len(PRICES) - 1
+    wrong = PRICES[_first(lambda i: right_enough(at(Prices(0.0, PRICES[i]))), last)]
+    enough = _first(lambda i: at(Prices(PRICES[i], wrong)).sorted_ >= sorts, last)
+    careless = _first(lambda i: not right_enough(at(Prices(PRICES[i], wrong))), enough + 1)
+    prices = Prices(PRICES[min(enough, max(0, careless - 1))], wrong)
+    return prices, at(prices).sorted_ >= sorts
+
+
+def _first(holds: Callable[[int], bool], last: int) -> int:
+    """The first of 0..last from which on something holds; `last` where it never does."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
 
 
 def _bootstrap(values: Costs, photos: Labels) -> tuple[float, float]:
     """95 % interval of the mean per item, drawing whole photos (Efron 1979)."""
     names, place = np.unique(photos, return_inverse=True)
     sums, counts = np.bincount(place, values), np.bincount(place)
-    rng = np.random.default_rng(SEED)
-    weigh = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=2000)
+    weigh = _draws(len(names), 2000)
     low, high = np.percentile((weigh @ sums) / (weigh @ counts), (2.5, 97.5))
     return round(float(low), 4), round(float(high), 4)
 
@@ -246,7 +264,6 @@ def write(
     card = {
         "rule": RULE,
         **wishes,
-        "sorts_reached": choice.reached,
         "table": table.as_dict(bundle.labels),
         **figures_of(choice, bundle.labels),
     }
@@ -264,6 +281,8 @@ def write(
 def figures_of(choice: Choice, labels: tuple[str, ...]) -> dict[str, Any]:
     """Plain values, for a card and for `--json`."""
     return {
+        "sorts_reached": choice.reached,
+        "least_accuracy_reached": choice.accurate,
         "thresholds": dict(zip(labels, choice.thresholds, strict=True)),
         "thresholds_95": {
             label: list(pair) for label, pair in zip(labels, choice.intervals, strict=True)

@@ -14,7 +14,7 @@ def as_text(result: dict[str, Any]) -> str:
     parts = [
         _thresholds(result),
         _outcomes(result),
-        f"Saved per item, out of fold: {saved:.3f} ({low:.3f} to {high:.3f}). {_wishes(result)}",
+        f"Saved per item, out of fold: {saved:.3f} ({low:.3f} to {high:.3f}). {_wishes(result)}.",
     ]
     if "written" in result:
         parts.append(f"Written into {result['written']}.")
@@ -50,8 +50,11 @@ def _outcomes(result: dict[str, Any]) -> str:
 
 
 def _wishes(result: dict[str, Any]) -> str:
-    wanted = f"{result['sorts']:.0%} of the items sorted"
-    words = f"{result['least_accuracy']:.0%} of the sorted right is the floor; "
-    return words + (
-        f"{wanted}: reached." if result["sorts_reached"] else f"{wanted}: not reached under it."
+    """What was asked, and whether it could be had, out of fold."""
+    asked = (
+        (f"{result['least_accuracy']:.0%} of the sorted right", "least_accuracy_reached"),
+        (f"{result['sorts']:.0%} of the items sorted", "sorts_reached"),
+    )
+    return "; ".join(
+        f"{words}: {'reached' if result[key] else 'not reached'}" for words, key in asked
     )

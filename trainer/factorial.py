@@ -175,7 +175,8 @@ def run(
 
 def repeated(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
     """Those with a label and a surface whose item lies on two surfaces or more."""
-    usable = [p for p in pictures if p.label and p.surface]
+    drawn = rendered.of_group(pictures, "factorial")
+    usable = [p for p in drawn if p.label and p.surface]
     places: dict[tuple[str, int], set[str]] = {}
     for picture in usable:
         places.setdefault((picture.item, picture.seed), set()).add(picture.surface)

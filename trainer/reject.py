@@ -4,7 +4,8 @@ Items are validation photos as they are, on other surfaces, and cut out. Strange
 are drawn here (surfaces, outlines filled with wood, cloth, speckle, stone) and rendered (the
 `tune` split of a folder); those that the figures are measured on (the `test` split) are used for
 nothing else. What a measure learns is judged out of fold: an item by numbers that its photo had no
-part in, a kind of strange thing by numbers that have seen other kinds only.
+part in, a kind of strange thing by numbers that have seen other kinds only. Empty trays tune too,
+and are reported by themselves.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from trainer.views import KNOWN, look_at_items, strange_views
 from trainer.witness import Answers, Witness, with_features
 
 FOLDS = 5
+EMPTY = "empty"  # rendered trays with nothing on them; not among the unknown things
 # What a second output of the network must win, in strange things refused, to be worth carrying.
 CLEAR_MARGIN = 0.03
 RULE = (
@@ -78,9 +80,10 @@ def gather(
         tune.setdefault(view.kind, []).append(witness.look(view.pixels))
         tick()
     test: dict[str, list[Answers]] = {}
-    for picture in rendered.load(unknown) if unknown else ():
-        side = {rendered.TUNE: tune, rendered.TEST: test}.get(picture.split, test)
-        side.setdefault(picture.item, []).append(witness.look(read_picture(picture.path)))
+    drawn = rendered.load(unknown) if unknown else ()
+    for picture in rendered.of_group(drawn, "unknown", EMPTY):
+        side = tune if picture.split == rendered.TUNE else test
+        side.setdefault(picture.kind, []).append(witness.look(read_picture(picture.path)))
         tick()
     return Evidence(
         bundle=bundle,
@@ -118,7 +121,7 @@ def _measured(e: Evidence, kind: str, share: float) -> Measured:
             known[mine] = evidence_of(rest, e.known.rows(mine))
     tune = {}
     for name, answers in e.tune.items():
-        others = Answers.joined(a for other, a in e.tune.items() if other != name)
+        others = Answers.joined(a for k, a in e.tune.items() if _family(k) != _family(name))
         tune[name] = evidence_of(fit(kind, e.known, e.truth, others), answers)
     final = fit(kind, e.known, e.truth, everything)
     point = best_point(
@@ -132,13 +135,19 @@ def _measured(e: Evidence, kind: str, share: float) -> Measured:
     return Measured(kind, known, tune, test, replace(final, threshold=floor), point)
 
 
+def _family(kind: str) -> str:
+    """Kinds that are drawn alike are left out together: all bare surfaces, all strange outlines."""
+    return kind.partition(" ")[0]
+
+
 def figures_of(e: Evidence, m: Measured) -> dict[str, Any]:
     """One line of the table; plain values, shares 0..1."""
     alone = floor_for(m.known, 0.95)
     figures: dict[str, Any] = {"kind": m.kind, "features": KINDS[m.kind].needs_features}
     for name, side in (("tune", m.tune), ("test", m.test)):
-        if side:
-            together = np.concatenate(list(side.values()))
+        things = {kind: values for kind, values in side.items() if kind != EMPTY}
+        if things:
+            together = np.concatenate(list(things.values()))
             figures[f"auroc_{name}"] = round(auroc(m.known, together), 4)
             figures[f"fpr95_{name}"] = round(passed(together, alone), 4)
             figures[f"refused_{name}"] = round(1 - _mean(e, m, name), 4)
@@ -192,7 +201,8 @@ def _mean(e: Evidence, m: Measured, name: str) -> float:
     """Share of strange things that are sorted, each kind weighing the same."""
     sides = {"tune": (e.tune, m.tune), "test": (e.test, m.test)}
     answers, evidence = sides[name]
-    return float(np.mean([_sorted(answers[k], evidence[k], m.point).mean() for k in answers]))
+    things = [kind for kind in answers if kind != EMPTY]
+    return float(np.mean([_sorted(answers[k], evidence[k], m.point).mean() for k in things]))
 
 
 def _item_line(done: np.ndarray, right: np.ndarray) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Reads folders of rendered pictures that come with a catalogue: what lies on what, and drawn how.
 
 catalogue.json is a list of objects, or an object that holds one list of objects, each with `file`
-and any of `item` (or `kind`), `surface`, `seed`, `label` and `split`.
+and any of `item`, `kind`, `group`, `surface`, `seed`, `label` and `split`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class Picture:
     """One rendered picture."""
 
     path: Path
-    item: str  # what it shows, say can or hand
+    item: str  # what is drawn, say can or hammer
+    kind: str = ""  # what a report calls it, say tool
+    group: str = ""  # what it was drawn for: unknown, empty or factorial
     surface: str = ""
     seed: int = 0  # the same item, surface aside, where item and seed are the same
     label: str = ""  # class of the item; empty where it has none
@@ -37,16 +39,20 @@ def load(folder: Path) -> tuple[Picture, ...]:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; a folder of pictures with catalogue.json")
-    listed = [folder / name for name in CATALOGUES if (folder / name).is_file()]
-    found = _catalogued(listed[0]) if listed else _loose(folder)
+    places = (folder, folder.parent)  # a folder of the set may be named alone
+    listed = [place / name for place in places for name in CATALOGUES if (place / name).is_file()]
+    found = _catalogued(listed[0]) if listed else ()
+    found = tuple(picture for picture in found if folder in picture.path.parents)
+    found = found or _loose(folder)
     if not found:
         raise UsageError(f"{folder}: holds no picture and no catalogue.json that lists one")
     return found
 
 
-def of_split(pictures: tuple[Picture, ...], split: str) -> tuple[Picture, ...]:
-    """Those of one split."""
-    return tuple(picture for picture in pictures if picture.split == split)
+def of_group(pictures: tuple[Picture, ...], *groups: str) -> tuple[Picture, ...]:
+    """Those drawn for one of these; all where the catalogue tells no groups."""
+    grouped = any(picture.group for picture in pictures)
+    return tuple(p for p in pictures if p.group in groups) if grouped else pictures
 
 
 def _catalogued(path: Path) -> tuple[Picture, ...]:
@@ -70,10 +76,13 @@ def _lists(content: Any) -> list[list[Any]]:
 
 def _entry(entry: dict[str, Any], path: Path) -> Picture:
     file = Path(str(entry["file"]))
+    item = str(entry.get("item") or entry.get("kind") or file.parent.name or file.stem)
     try:
         return Picture(
             path=path.parent / file,
-            item=str(entry.get("item") or entry.get("kind") or file.parent.name or file.stem),
+            item=item,
+            kind=str(entry.get("kind") or item),
+            group=str(entry.get("group") or ""),
             surface=str(entry.get("surface") or ""),
             seed=int(entry.get("seed") or 0),
             label=str(entry.get("label") or ""),
@@ -96,6 +105,7 @@ def _loose(folder: Path) -> tuple[Picture, ...]:
         except PictureError:  # a folder that holds only folders
             continue
         found += [
-            Picture(path, place.name, split=_split_of(path.relative_to(folder))) for path in paths
+            Picture(path, place.name, place.name, split=_split_of(path.relative_to(folder)))
+            for path in paths
         ]
     return tuple(found)
