@@ -7,6 +7,7 @@ decision must not arrive late, and events come again from the outbox.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
@@ -174,10 +175,16 @@ class Link:
                 break
         return True
 
-    def _limit_silence(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        """Let the kernel drop a stalled connection before it delivers a stale decision."""
+    def _tune(self, _client: paho.Client, _data: Any, sock: Any) -> None:
+        """Send at once, and drop a stalled connection before it delivers a stale decision.
+
+        Without TCP_NODELAY a decision waits for the peer's delayed acknowledgement of what was
+        sent before it: 40 ms, seen at 60 items a second.
+        """
         ms = round(self._broker.stall_s * 1000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _confirm_at_once(sock)
 
     def _try_other_version(self) -> None:
         """A broker without version 5 may read on for ever instead of refusing it."""
@@ -203,7 +210,7 @@ class Link:
         if self._will:
             will = self._will
             client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
-        client.on_socket_open = self._limit_silence
+        client.on_socket_open = self._tune
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -267,7 +274,8 @@ class Link:
         self._broken.set()
         self._answered.set()
 
-    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _received(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        _confirm_at_once(client.socket())
         properties = message.properties
         self._on_message(
             Incoming(
@@ -282,6 +290,7 @@ class Link:
         )
 
     def _acknowledged(self, client: paho.Client, _data: Any, mid: int, code: Any, _p: Any) -> None:
+        _confirm_at_once(client.socket())
         if client is self._client:
             self._on_ack(self.connection, mid, not code.is_failure)
 
@@ -309,6 +318,17 @@ class Link:
         if message.response_topic:
             properties.ResponseTopic = message.response_topic
         return properties
+
+
+def _confirm_at_once(sock: Any) -> None:
+    """Have the kernel confirm what is read now without its usual 40 ms of delay.
+
+    A broker that does not set TCP_NODELAY (Mosquitto by default) holds the next packet back until
+    the last is confirmed. The kernel falls back by itself, so this is asked for at every packet.
+    """
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _carries_on(client: paho.Client) -> bool:
