@@ -212,6 +212,14 @@ class HealthOptions:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class HomeAssistantOptions:
+    """Whether this bin introduces itself to Home Assistant (docs/homeassistant.md)."""
+
+    enabled: bool = option(False, "Send an MQTT device discovery message.")
+    prefix: str = option("homeassistant", "Home Assistant's discovery prefix.", check=name_fault)
+
+
 class LogOptions:
     """Logging, to standard error (the journal under systemd)."""
 
@@ -236,6 +244,7 @@ SECTIONS: dict[str, type] = {
     "health": HealthOptions,
     "log": LogOptions,
 }
+    "homeassistant": HomeAssistantOptions,
 # The routes that config.toml sets up: a three-way bin, everything else residual.
 EXAMPLE_ROUTES = {
     "cardboard": "paper",
@@ -268,6 +277,7 @@ class Config:
     log: LogOptions = LogOptions()
     file: str = "config.toml"  # for messages that come later
 
+    homeassistant: HomeAssistantOptions = HomeAssistantOptions()
 
 def load_config(path: Path) -> Config:
     """Read a configuration; raises ConfigError with every fault of the file."""

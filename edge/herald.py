@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.mqtt import Link
 from edge.notify import Notifier
@@ -21,12 +21,17 @@ class Herald:
     """Used by the loop alone, but for `greet`."""
 
     def __init__(
-        self, *, origin: Origin, link: Link, reporter: Reporter, birth: Callable[[], Message]
+        self,
+        *,
+        origin: Origin,
+        link: Link,
+        reporter: Reporter,
+        births: Callable[[], Sequence[Message]],
     ) -> None:
         self.origin = origin
         self._link = link
         self._reporter = reporter
-        self._birth = birth
+        self._births = births
         self._notifier = Notifier()
         self._state: tuple[State, str] = ("init", WAITING)
         self._told_ready = False
@@ -43,7 +48,8 @@ class Herald:
         """Say the present state where it is new; `works` once a first frame has been there."""
         if self._greet_wanted and self._link.connected:
             self._greet_wanted = False
-            self._link.publish(self._birth())
+            for message in self._births():
+                self._link.publish(message)
             self._link.publish(self.state_message(*self._state))
         if works and not self._told_ready:  # degraded or not: systemd must not end what works
             self._told_ready = True

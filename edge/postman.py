@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 from edge.mqtt import Link
-from edge.outbox import Key, Outbox
+from edge.outbox import Key, Outbox, Stored
+from edge.values import Message
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,15 @@ class Postman:
         outbox: Outbox,
         *,
         per_s: float,
+        on_delivered: Callable[[Message], None] = lambda message: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outbox = outbox
         self._per_s = per_s
+        self._on_delivered = on_delivered  # called in the thread of `pump`
         self._clock = clock
         self._acks: queue.SimpleQueue[tuple[int, int, bool, float]] = queue.SimpleQueue()
-        self._in_flight: dict[int, tuple[Key, float]] = {}  # message id -> event, when it was sent
+        self._in_flight: dict[int, tuple[Stored, float]] = {}  # message id -> event, when sent
         self._refused: set[Key] = set()  # by this connection; tried again at the next
         self._remarked = False  # that this connection is slow
         self._connection = 0
@@ -53,14 +56,14 @@ class Postman:
         room = min(IN_FLIGHT - len(self._in_flight), self._allowance())
         if not link.connected or room <= 0:
             return
-        busy = {*(key for key, _ in self._in_flight.values()), *self._refused}
+        busy = {*(stored.key for stored, _ in self._in_flight.values()), *self._refused}
         if not self._outbox.stored or len(self._refused) >= REFUSALS:
             return
         for stored in self._outbox.waiting(limit=room, but=busy):
             mid = link.publish(stored.message)
             if mid is None:
                 return
-            self._in_flight[mid] = stored.key, self._clock()
+            self._in_flight[mid] = stored, self._clock()
             self._tokens -= 1
 
     def _on_new_connection(self, link: Link) -> None:
@@ -90,12 +93,13 @@ class Postman:
             sent = self._in_flight.pop(mid, None) if connection == self._connection else None
             if sent is None:
                 continue
-            key, sent_s = sent
+            stored, sent_s = sent
             self._remark_slowness(acked_s - sent_s)
             if accepted:
-                self._outbox.forget(key)
+                self._outbox.forget(stored.key)
+                self._on_delivered(stored.message)
             else:
-                self._refuse(key)
+                self._refuse(stored.key)
 
     def _remark_slowness(self, took_s: float) -> None:
         if took_s > SLOW_ACK_S and not self._remarked:  # once a connection
