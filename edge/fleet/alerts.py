@@ -48,7 +48,10 @@ KINDS: dict[str, Kind] = {
     ),
     "stopped": Kind("warn", "Stopped", "Somebody stopped it: systemctl start smartbin."),
     "jammed": Kind(
-        "bad", "Flap jammed", "Free the flap; everything goes the safe way until it moves again."
+        "bad",
+        "Flap stuck",
+        "Free the flap, or look whether the actuator runs; everything goes the safe way until it "
+        "moves again.",
     ),
     "hot": Kind("warn", "Too hot", "Give it shade, air or a fan; it throttles itself from 80 C."),
     "power": Kind(
@@ -238,8 +241,9 @@ def judge_bin(row: Mapping[str, Any], bounds: Bounds, *, now_ts: float) -> dict[
         if heard_ts and now_ts - heard_ts > bounds.silent_s:
             wrong["silent"] = f"no health for {(now_ts - heard_ts) / 60:.0f} minutes"
         wrong.update(_of_health(row, bounds))
-    if row["ack_result"] == "jammed" and now_ts - row["ack_ts"] < JAM_S:
-        wrong["jammed"] = "the actuator says so"
+    if row["ack_result"] in ("jammed", "missing") and now_ts - row["ack_ts"] < JAM_S:
+        said = {"jammed": "the actuator says so", "missing": "no actuator answers"}
+        wrong["jammed"] = said[row["ack_result"]]
     if row["clock_off_ts"] and now_ts - row["clock_off_ts"] < CLOCK_S:
         wrong["clock"] = "events came with impossible times"
     if row["twin_ts"] and now_ts - row["twin_ts"] < CLOCK_S:

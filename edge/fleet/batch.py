@@ -139,6 +139,8 @@ class Sorter:
         if self.identities.disputed(key, now_ts=ts):
             row["flag"] = "twin"  # kept, so that nothing is lost, and counted nowhere
             batch.reject("twin", name, ts=ts, sample=f"event {row['boot']}-{row['seq']}")
+        if row["kind"] == "movement" and row["flag"] == "":
+            batch.acks[key] = {"ack_result": row["outcome"], "ack_ts": row["ts"]}
         batch.events.append((key, row))
 
     def _take_birth(self, key: Key, row: dict[str, Any], heard: Heard, batch: Batch) -> None:

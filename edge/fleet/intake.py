@@ -38,6 +38,7 @@ REASONS = {
 }
 _NAME = re.compile(NAME_PATTERN)
 _BOOT = re.compile(r"[0-9a-f]{12}")
+_KIND = re.compile(r"[a-z_]{1,32}")
 
 
 class Disbelief(Exception):
@@ -172,15 +173,11 @@ def read_event(
     if body.get("id") != f"{boot}-{seq}":
         raise Disbelief("malformed", "id is not boot-seq")
     kind = body.get("type")
-    if kind == "decision":
-        said_ts = number(body, "decided_ts", -1e15, 1e15)
-        rest = _decision(body)
-    elif kind == "state":
-        said_ts = number(body, "ts", -1e15, 1e15)
-        rest = _change(body)
-    else:
-        raise Disbelief("malformed", "type must be decision or state")
+    if type(kind) is not str or not _KIND.fullmatch(kind):
+        raise Disbelief("malformed", "type must be a word")
+    said_ts = number(body, "decided_ts" if kind == "decision" else "ts", -1e15, 1e15)
     assert said_ts is not None
+    rest = _decision(body) if kind == "decision" else _record(body, kind)
     ahead_s = said_ts - received_ts
     good = -limits.clock_behind_s <= ahead_s <= limits.clock_ahead_s
     ts = said_ts if good else received_ts
@@ -192,8 +189,6 @@ def read_event(
         "hour": int(ts // 3600),
         "received_ts": received_ts,
         "flag": "" if good else "clock",
-        "model": text(body, "model", 128),
-        "reason": text(body, "reason"),
         **rest,
     }
 
@@ -214,6 +209,8 @@ def _decision(body: dict[str, Any]) -> dict[str, Any]:
         "top": _top(body.get("top")),
         "cause": text(body, "cause", 32),
         "picture": picture[:128] if type(picture) is str else None,
+        "model": text(body, "model", 128),
+        "reason": text(body, "reason"),
     }
 
 
@@ -227,12 +224,28 @@ def _top(value: Any) -> str:
     return json.dumps([[name[:64], share] for name, share in value], separators=(",", ":"))
 
 
-def _change(body: dict[str, Any]) -> dict[str, Any]:
-    state = body.get("state")
-    if type(state) is not str or state not in STATES:
+# What of each kind of record says how it went; of kinds that are newer than this monitor, nothing.
+_RESULT = {"state": "state", "movement": "result", "command": "verb", "model": "phase"}
+
+
+def _record(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What is no decision: a change of state, a movement, an operator's command, a new model.
+
+    A kind that we do not know is kept all the same, since it is numbered among the others.
+    """
+    if kind == "state" and body.get("state") not in STATES:
         raise Disbelief("malformed", "state is unknown")
-    empty = ("label", "confidence", "route", "latency_ms", "top", "cause", "picture")
-    return {"outcome": state, **dict.fromkeys(empty)}
+    result = body.get(_RESULT.get(kind, ""))
+    reason = body.get("reason", body.get("detail"))
+    model, route = body.get("model"), body.get("route")
+    empty = ("label", "confidence", "latency_ms", "top", "cause", "picture")
+    return {
+        "outcome": result[:32] if type(result) is str else "",
+        "reason": reason[:MAX_TEXT] if type(reason) is str else "",
+        "model": model[:128] if type(model) is str else "",
+        "route": route[:64] if type(route) is str else None,
+        **dict.fromkeys(empty),
+    }
 
 
 def read_state(body: dict[str, Any], *, received_ts: float, limits: Limits) -> dict[str, Any]:

@@ -247,6 +247,7 @@ class Page:
             ),
             decisions=self._queries.decisions(id_),
             states=self._queries.states_of(id_),
+            records=self._queries.records(id_),
             alerts=self._queries.alerts(id_=id_),
             gaps=self._queries.gaps(id_),
         )

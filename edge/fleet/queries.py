@@ -107,6 +107,14 @@ class Queries:
         rows = self._all(query.order_by(event.c.ts.desc(), event.c.seq.desc()).limit(limit))
         return [{**row, "top": json.loads(row["top"] or "[]")} for row in rows]
 
+    def records(self, id_: int, limit: int = 15) -> list[Row]:
+        """The newest records of a bin that are neither decisions nor states nor plain movements."""
+        event = schema.event
+        plain = sa.and_(event.c.kind == "movement", event.c.outcome == "done")
+        query = sa.select(event).where(event.c.bin_id == id_, ~plain)
+        query = query.where(event.c.kind.not_in(("decision", "state")))
+        return self._all(query.order_by(event.c.ts.desc()).limit(limit))
+
     def states_of(self, id_: int, limit: int = 20) -> list[Row]:
         """The newest changes of state of a bin."""
         log = schema.state_log
