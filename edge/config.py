@@ -12,6 +12,7 @@ from edge.belt.options import BeltOptions, belt_faults
 from edge.cameras import check_source, shown
 from edge.errors import ConfigError
 from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
+from edge.uncertain.options import PictureOptions
 from edge.update.options import UpdateOptions
 
 
@@ -212,7 +213,6 @@ class HealthOptions:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class HomeAssistantOptions:
     """Whether this bin introduces itself to Home Assistant (docs/homeassistant.md)."""
 
@@ -220,6 +220,7 @@ class HomeAssistantOptions:
     prefix: str = option("homeassistant", "Home Assistant's discovery prefix.", check=name_fault)
 
 
+@dataclass(frozen=True, slots=True)
 class LogOptions:
     """Logging, to standard error (the journal under systemd)."""
 
@@ -240,11 +241,12 @@ SECTIONS: dict[str, type] = {
     "actuator": ActuatorOptions,
     "outbox": OutboxOptions,
     "update": UpdateOptions,
+    "pictures": PictureOptions,
     "limits": LimitOptions,
     "health": HealthOptions,
+    "homeassistant": HomeAssistantOptions,
     "log": LogOptions,
 }
-    "homeassistant": HomeAssistantOptions,
 # The routes that config.toml sets up: a three-way bin, everything else residual.
 EXAMPLE_ROUTES = {
     "cardboard": "paper",
@@ -272,12 +274,13 @@ class Config:
     actuator: ActuatorOptions = field(default_factory=ActuatorOptions)
     outbox: OutboxOptions = OutboxOptions()
     update: UpdateOptions = field(default_factory=UpdateOptions)
+    pictures: PictureOptions = field(default_factory=PictureOptions)
     limits: LimitOptions = LimitOptions()
     health: HealthOptions = HealthOptions()
+    homeassistant: HomeAssistantOptions = HomeAssistantOptions()
     log: LogOptions = LogOptions()
     file: str = "config.toml"  # for messages that come later
 
-    homeassistant: HomeAssistantOptions = HomeAssistantOptions()
 
 def load_config(path: Path) -> Config:
     """Read a configuration; raises ConfigError with every fault of the file."""
@@ -306,9 +309,22 @@ def parse_config(text: str, *, file: str = "config.toml") -> Config:
     sections["actuator"] = with_devices(sections["actuator"], reader)
     config = Config(**sections, file=file)
     _check_together(config, reader)
+    _check_learning(config, reader)
     if reader.faults:
         raise ConfigError(reader.faults)
     return config
+
+
+def _check_learning(config: Config, reader: Reader) -> None:
+    if config.pictures.send and not config.pictures.keep:
+        reader.fault("pictures.send", "needs pictures.keep = true: only kept pictures are sent")
+    if config.pictures.keep and config.pictures.blur == "people" and not config.pictures.face_model:
+        reader.fault(
+            "pictures.face_model",
+            'is needed for blur = "people"; see docs/learning.md, or choose blur = "hands"',
+        )
+    if config.update.url and not config.update.root:
+        reader.fault("update.root", "is needed with update.url: root.json of the repository")
 
 
 def _check_together(config: Config, reader: Reader) -> None:
@@ -335,8 +351,6 @@ def _check_together(config: Config, reader: Reader) -> None:
     )
     for dotted, sentence in belt:
         reader.fault(dotted, sentence)
-    if config.update.url and not config.update.root:
-        reader.fault("update.root", "is needed with update.url: root.json of the repository")
     if config.camera.give_up_s < config.camera.timeout_s:
         reader.fault("camera.give_up_s", "must not be less than camera.timeout_s")
 

@@ -31,6 +31,7 @@ from edge.judge import Judge
 from edge.limits import MemoryGuard
 from edge.movements import Movements
 from edge.mqtt import Link
+from edge.options import name_fault
 from edge.parts import (
     belt_of,
     broker_of,
@@ -40,6 +41,8 @@ from edge.parts import (
     load_model,
     movements_of,
     outbox_of,
+    picture_rules,
+    pictures_of,
     routes_of,
     rules_of,
     segmenter_of,
@@ -50,6 +53,7 @@ from edge.postman import Postman
 from edge.reporter import Reporter
 from edge.resend import Ring
 from edge.triggers import Trigger
+from edge.uncertain.collector import PictureCollector
 from edge.update.keeper import ModelKeeper
 from edge.update.updater import note_body
 from edge.values import Incoming, Item, Message
@@ -66,7 +70,7 @@ FAREWELL_S = 0.8  # with a hung camera closed twice, 3 s, all stay under the fiv
 COMMANDS = ("trigger", "pause", "resume", "reload", "ping", "resend")
 MODEL_COMMANDS = ("model",)
 MOVING_COMMANDS = ("clear", "move")
-RELOADABLE = ("trigger", "decision", "routes", "health")
+RELOADABLE = ("trigger", "decision", "routes", "health", "pictures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class Daemon:
             self._outbox, per_s=config.outbox.replay_per_s, on_delivered=self._ring.keep
         )
         self._movements: Movements | None = None
+        self._pictures: PictureCollector | None = None
         self._link = self._build_link()
         self._reporter = Reporter(
             origin=self._origin,
@@ -138,6 +143,9 @@ class Daemon:
             origin=self._origin, link=self._link, reporter=self._reporter, births=self._births
         )
         self._movements = movements_of(config, self._origin, self._link, self._reporter)
+        self._pictures = pictures_of(config, self._origin, self._link)
+        if self._pictures and self._movements:
+            self._movements.told = self._pictures.object
         self._adopted = False
         self._adopt(config)
         self._paused = False
@@ -160,6 +168,8 @@ class Daemon:
             self._watch.start()
             if self._keeper:
                 self._keeper.start(self._classifier)
+            if self._pictures:
+                self._pictures.start()
             if self._belt:
                 self._belt.start()
             while not self._stopping() and not self._capture.ended:
@@ -237,6 +247,8 @@ class Daemon:
             self._movements.decided(told, verdict)
         if self._keeper:
             self._keeper.see(verdict)
+        if self._pictures and verdict.crops:
+            self._pictures.see(item.frames[-1].pixels, verdict.decision, told.payload)
 
     def _end(self, why: str) -> None:
         """The mirror of the start; each part has a deadline, all together under five seconds."""
@@ -249,6 +261,8 @@ class Daemon:
         self._segmenter.close()
         if self._keeper:
             self._keeper.close()
+        if self._pictures:
+            self._pictures.close()
         if self._movements:
             self._movements.end()
         self._reporter.report_state("stopped", why)
@@ -334,8 +348,14 @@ class Daemon:
             subscriptions=self._subscriptions(),
             on_connect=lambda: self._herald.greet(),
             on_message=self._take,
-            on_ack=self._postman.acknowledge,
+            on_ack=self._acknowledged,
         )
+
+    def _acknowledged(self, connection: int, mid: int, accepted: bool) -> None:
+        """Called in the network thread: only hands over; each knows its own messages."""
+        self._postman.acknowledge(connection, mid, accepted)
+        if self._pictures:
+            self._pictures.acknowledge(mid, accepted)
 
     def _subscriptions(self) -> tuple[str, ...]:
         topics = self._origin.topics
@@ -375,10 +395,19 @@ class Daemon:
                 if self._movements:
                     return self._movements.order(command)
                 return {"ok": False, "detail": "no actuator is set up; see actuator.mode"}
+            case "pictures":
+                return self._delete_pictures(command.body.get("delete"))
             case "model" if self._keeper:
                 return self._keeper.command(command.body)
             case _:
                 return {"ok": False, "detail": "no updates are set up; see update.url"}
+
+    def _delete_pictures(self, name: object) -> dict[str, Any]:
+        if self._pictures is None:
+            return {"ok": False, "detail": "no pictures are kept here; see pictures.keep"}
+        if not isinstance(name, str) or name_fault(name):
+            return {"ok": False, "detail": 'send {"delete": ID} or {"delete": "all"}'}
+        return self._pictures.delete(name)
 
     def _follow_model(self, keeper: ModelKeeper) -> None:
         """Record what the updates tell, and take over a model between two items."""
@@ -423,6 +452,8 @@ class Daemon:
         self._reporter.deadline_s = deadline_s
         if self._movements:
             self._movements.safe = config.routes.safe
+        if self._pictures:
+            self._pictures.rules = picture_rules(config)
         self._config = config
 
     def _reload_config(self) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Movements:
         self._clock = clock
         self._said: queue.Queue[Said] = queue.Queue(MAX_SAID)
         self._orders = 0
+        self.told: Callable[[str, str], None] = lambda id, result: None  # of each outcome
         self.local: Local | None = None  # else the broker's subscribers move things
 
     @property
@@ -173,6 +174,7 @@ class Movements:
     def _record(self, movement: Movement) -> None:
         told = dataclasses.asdict(movement)
         self._reporter.report_record("movement", told)
+        self.told(movement.decision, movement.result)
         level = logging.INFO if movement.result == "done" else logging.WARNING
         log.log(
             level,

@@ -36,6 +36,10 @@ from edge.shipped import default_model, samples
 from edge.tray import TrayMemory, load_tray
 from edge.triggers import Trigger, build_trigger
 from edge.triggers.belt import moving_trigger
+from edge.uncertain.blur import PeopleHider
+from edge.uncertain.collector import PictureCollector
+from edge.uncertain.collector import Rules as PictureRules
+from edge.uncertain.store import PictureStore
 from edge.update.keeper import Address, ModelKeeper
 from edge.update.store import ModelStore
 from edge.update.updater import Plan
@@ -195,6 +199,46 @@ def keeper_of(config: Config) -> ModelKeeper | None:
             samples=samples(),
         ),
         judge=judge,
+    )
+
+
+def picture_folder(config: Config) -> Path:
+    """Where pictures of uncertain items lie."""
+    return Path(config.pictures.folder) if config.pictures.folder else state_folder() / "pictures"
+
+
+def picture_store(config: Config) -> PictureStore:
+    """That folder, opened; raises OSError."""
+    pictures = config.pictures
+    return PictureStore(
+        picture_folder(config),
+        max_bytes=round(pictures.max_mb * 1e6),
+        max_age_s=pictures.max_days * 86400,
+    )
+
+
+def picture_rules(config: Config) -> PictureRules:
+    """What the owner allows."""
+    pictures = config.pictures
+    return PictureRules(
+        keep=pictures.keep,
+        send=pictures.send,
+        blur=pictures.blur,
+        margin=pictures.margin,
+        per_minute=pictures.per_minute,
+    )
+
+
+def pictures_of(config: Config, origin: Origin, link: Link) -> PictureCollector | None:
+    """Keeps pictures of uncertain items; None where the owner keeps none."""
+    if not config.pictures.keep:
+        return None
+    return PictureCollector(
+        topics=origin.topics,
+        open_store=lambda: picture_store(config),
+        publish=link.publish,
+        hider=PeopleHider(config.pictures.blur, config.pictures.face_model),
+        rules=picture_rules(config),
     )
 
 

