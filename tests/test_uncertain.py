@@ -99,7 +99,7 @@ def test_a_power_cut_leaves_no_half_picture(tmp_path: Path) -> None:
 def test_a_hand_that_reaches_in_is_hidden_and_the_item_is_not() -> None:
     """An arm of skin colour from the edge becomes coarse; a patterned item in the middle stays."""
     scene = np.full((240, 320, 3), (235, 235, 232), np.uint8)
-    noise = np.random.default_rng(0).integers(0, 60, (240, 320, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 60, (240, 320, 1), np.uint8)
     scene = np.asarray(scene - noise, np.uint8)
     cv2.rectangle(scene, (0, 90), (110, 130), (198, 140, 112), -1)
     for x in range(5, 105, 10):
