@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from edge.belt.clock import EncoderClock, FixedClock
 from edge.belt.debounce import Debounce, Edge
-from edge.belt.pins import PinSensors, SensorError, Wiring
+from edge.belt.pins import PinSensors, SensorError, Sensors, Wiring
 from edge.belt.tracker import Optics, Spacing, Tracker
+from edge.beltsim.sensors import SimSensors
+from edge.beltsim.world import Faults, World
 from edge.triggers.encoder import EncoderTrigger
 from edge.triggers.gate import EDGE_WAIT_S, GateTrigger
 from edge.triggers.line import LineTrigger
@@ -82,7 +84,7 @@ class Heard:
         self.gate: list[tuple[float, bool]] = []
         self.pulses: list[tuple[float, int]] = []
 
-    def listen(self, sensors: PinSensors) -> None:
+    def listen(self, sensors: Sensors) -> None:
         sensors.start(
             on_gate=lambda at_s, broken: self.gate.append((at_s, broken)),
             on_pulse=lambda at_s, step: self.pulses.append((at_s, step)),
@@ -103,14 +105,70 @@ def test_gate_pin_tells_breaks_with_their_time(factory: Any, broken_is_high: boo
     assert all(began_s <= at_s <= time.monotonic() for at_s, _ in heard.gate)
 
 
-def test_closed_sensors_are_silent(factory: Any) -> None:
+class WiredLine:
+    """The real sensors, on mock pins, with a wheel and an item moved by hand."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+        self.sensors: Sensors = PinSensors(Wiring(gate=17, encoder_a=5), factory=factory)
+
+    def pass_an_item(self) -> None:
+        gate, wheel = self._factory.pin("GPIO17"), self._factory.pin("GPIO5")
+        gate.drive_low()
+        for drive in (gate.drive_high, wheel.drive_low, wheel.drive_high, gate.drive_low):
+            drive()
+
+
+class SimulatedLine:
+    """The sensors of the simulation; its belt runs by itself."""
+
+    def __init__(self) -> None:
+        world = World(
+            seed=1,
+            start_s=time.monotonic() - 1.8,
+            items=20,
+            per_min=600,
+            speed_mm_s=4500,
+            fps=60,
+            camera_mm=160,
+            faults=Faults(gate_bounces=0, pulse_noise=0),
+        )
+        self.sensors: Sensors = SimSensors(world, mm_per_pulse=20)
+
+    def pass_an_item(self) -> None:
+        time.sleep(0.4)
+
+
+@pytest.fixture(params=["pins", "simulation"])
+def line(request: pytest.FixtureRequest) -> WiredLine | SimulatedLine:
+    """Whatever tells of a belt."""
+    if request.param == "pins":
+        return WiredLine(request.getfixturevalue("factory"))
+    return SimulatedLine()
+
+
+def test_sensors_tell_an_item_and_the_travel_in_order(line: WiredLine | SimulatedLine) -> None:
+    """A break, then its end, then pulses; stamps are of the past and never run back."""
+    heard = Heard()
+    heard.listen(line.sensors)
+    line.pass_an_item()
+    line.sensors.close()
+    edges = [broken for _, broken in heard.gate]
+    assert True in edges and False in edges[edges.index(True) :]
+    assert heard.pulses and {step for _, step in heard.pulses} == {1}
+    for stamps in ([at_s for at_s, _ in heard.gate], [at_s for at_s, _ in heard.pulses]):
+        assert stamps == sorted(stamps)
+        assert stamps[-1] <= time.monotonic()
+
+
+def test_closed_sensors_are_silent(line: WiredLine | SimulatedLine) -> None:
     """And closing twice is no fault."""
     heard = Heard()
-    sensors = PinSensors(Wiring(gate=17), factory=factory)
-    heard.listen(sensors)
-    sensors.close()
-    sensors.close()
-    factory.pin("GPIO17").drive_low()
+    heard.listen(line.sensors)
+    line.sensors.close()
+    line.sensors.close()
+    heard.gate.clear()
+    line.pass_an_item()
     assert not heard.gate
 
 

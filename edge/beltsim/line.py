@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import tempfile
 import threading
 import time
@@ -14,14 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from edge.actuator.devices.base import Limits
-from edge.actuator.devices.simulated import Simulated
-from edge.actuator.ledger import Ledger
-from edge.actuator.service import ActuatorService
-from edge.actuator.values import Order
 from edge.beltsim.broker import some_broker
-from edge.beltsim.daemon import BIN, SITE, DaemonThread
-from edge.beltsim.fate import SAFE, Fate, Kick
+from edge.beltsim.daemon import (
+    BIN,
+    CONFIG,
+    MOVES,
+    SITE,
+    WORLD,
+    Child,
+    line_text,
+    moves_since,
+    start_actuator,
+    start_daemon,
+)
+from edge.beltsim.fate import Fate
 from edge.beltsim.layout import Setup
 from edge.beltsim.world import Thing, World
 from edge.brokers import Broker
@@ -30,7 +35,7 @@ from edge.mqtt import Link
 from edge.values import Incoming
 from edge.wire import Topics
 
-LEAD_IN_S = 3.0  # from the making of the world to its start; the daemon starts meanwhile
+LEAD_IN_S = 5.0  # from the making of the world to its start; the processes start meanwhile
 CONNECT_S = 10.0
 KICK_ORDER_S = 0.25  # kicks are worked off so much later, so that they come in the order of time
 
@@ -41,47 +46,41 @@ class Told:
 
     decision: dict[str, Any]
     thing: Thing | None
-    received_s: float
     ack: str = ""
 
 
 @dataclass(slots=True)
 class Record:
-    """Everything that happened, guarded by `lock`: filled by several threads."""
+    """What the broker told; filled by the network's thread."""
 
     told: dict[str, Told] = field(default_factory=dict)  # by decision id
     again: int = 0  # decisions that came twice
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock)  # guards both
 
 
 class Paddles:
-    """The diverters' devices report here, and the belt's physics answer."""
+    """The diverters' devices record their movements, and the belt's physics answer."""
 
-    def __init__(self, fate: Fate, record: Record, *, delay_s: float) -> None:
+    def __init__(self, fate: Fate, record: Record, moves: Path, *, delay_s: float) -> None:
         self._fate = fate
         self._record = record
+        self._moves = moves
         self._delay_s = delay_s
-        self._moves: queue.Queue[tuple[float, Order]] = queue.Queue()
+        self._read = 0  # bytes of the file
+        self._waiting: list[tuple[float, str, str]] = []
 
-    def moved(self, order: Order) -> None:
-        """A device began to move; called in its own thread."""
-        self._moves.put((time.monotonic() + self._delay_s, order))
-
-    def settle(self, until_s: float) -> list[Kick]:
+    def settle(self, until_s: float) -> None:
         """Work off the movements up to then, in the order of time."""
-        waiting = []
-        while not self._moves.empty():
-            waiting.append(self._moves.get())
-        kicks = []
-        for at_s, order in sorted(waiting, key=lambda move: move[0]):
-            if at_s > until_s:
-                self._moves.put((at_s, order))
-                continue
+        fresh, self._read = moves_since(self._moves, self._read)
+        to_monotonic = time.monotonic() - time.time() + self._delay_s
+        self._waiting += [(at_ts + to_monotonic, id, route) for at_ts, id, route in fresh]
+        self._waiting.sort()
+        while self._waiting and self._waiting[0][0] <= until_s:
+            at_s, id, route = self._waiting.pop(0)
             with self._record.lock:
-                told = self._record.told.get(order.id)
+                told = self._record.told.get(id)
             number = told.thing.number if told and told.thing else 0
-            kicks.append(self._fate.kick(order.route, number, at_s))
-        return kicks
+            self._fate.kick(route, number, at_s)
 
 
 class Listener:
@@ -114,42 +113,7 @@ class Listener:
                 self._record.again += 1
             else:
                 trigger_s = body["trigger_ts"] - time.time() + time.monotonic()
-                thing = self._fate.thing_at(trigger_s)
-                self._record.told[body["id"]] = Told(body, thing, incoming.received_s)
-
-
-class Actuator(threading.Thread):
-    """`smartbin actuator` in a thread, with a simulated device for each diverter."""
-
-    def __init__(self, setup: Setup, port: int, paddles: Paddles, folder: Path) -> None:
-        super().__init__(name="actuator", daemon=True)
-        tolerance_s = setup.layout.tolerance_mm / setup.speed_mm_s
-        limits = Limits(dwell_s=0.02, cool_down_s=0.0, per_min=6000, tolerance_s=tolerance_s)
-        devices = [
-            Simulated(
-                name=route,
-                routes={route: 1.0},
-                limits=limits,
-                travel_s=0.005,
-                on_move=paddles.moved,
-            )
-            for route in setup.layout.diverters_mm
-        ]
-        self._service = ActuatorService(
-            topics=Topics(SITE, BIN),
-            broker=Broker("127.0.0.1", port),
-            devices=devices,
-            ledger=Ledger(folder / "moves.journal"),
-            silence_s=0,
-            safe=SAFE,
-        )
-
-    def run(self) -> None:
-        self._service.run()
-
-    def stop(self) -> None:
-        self._service.stop()
-        self.join(5.0)
+                self._record.told[body["id"]] = Told(body, self._fate.thing_at(trigger_s))
 
 
 class Line:
@@ -170,7 +134,7 @@ class Line:
         self.fate = Fate(self.world, setup.layout)
         self.record = Record()
         self.broker = ""
-        self._paddles = Paddles(self.fate, self.record, delay_s=setup.layout.delay_s)
+        self._children: list[Child] = []
         self._closing = contextlib.ExitStack()
         last = self.world.things[-1]
         self.end_s = self.world.time_of(last.lead_mm + last.length_mm + setup.layout.end_mm)
@@ -179,14 +143,16 @@ class Line:
         with contextlib.ExitStack() as closing:
             port, self.broker = closing.enter_context(some_broker())
             folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="smartbin-")))
+            text = line_text(self.setup, port=port, folder=folder)
+            (folder / CONFIG).write_text(text, encoding="utf-8")
+            (folder / WORLD).write_text(self.world.to_json(), encoding="utf-8")
             listener = Listener(port, self.fate, self.record)
             closing.callback(listener.link.stop)
-            actuator = Actuator(self.setup, port, self._paddles, folder)
-            actuator.start()
-            closing.callback(actuator.stop)
-            self._worker = self._daemon(port, folder)
-            closing.callback(self._worker.end)
-            self._worker.start()
+            delay_s = self.setup.layout.delay_s
+            self._paddles = Paddles(self.fate, self.record, folder / MOVES, delay_s=delay_s)
+            for start in (start_actuator, start_daemon):
+                self._children.append(start(folder))
+                closing.callback(self._children[-1].end)
             self._closing = closing.pop_all()
         return self
 
@@ -201,7 +167,8 @@ class Line:
     def step(self, wait_s: float = 0.05) -> bool:
         """Let a little time pass; False once the last item has left the belt."""
         time.sleep(wait_s)
-        self._worker.raise_fault()
+        for child in self._children:
+            child.check()
         now_s = time.monotonic()
         over = now_s > self.end_s + KICK_ORDER_S
         self._paddles.settle(now_s if over else now_s - KICK_ORDER_S)
@@ -211,8 +178,3 @@ class Line:
         """A copy of what was heard so far."""
         with self.record.lock:
             yield from list(self.record.told.values())
-
-    def _daemon(self, port: int, folder: Path) -> DaemonThread:
-        world = folder / "world.json"
-        world.write_text(self.world.to_json(), encoding="utf-8")
-        return DaemonThread(self.setup, self.world, port=port, folder=folder, world_file=world)
