@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from edge.fleet.identities import Identities, Key
 from edge.fleet.intake import (
+    MAX_PAYLOAD,
+    MAX_PICTURE,
     Address,
     Disbelief,
     Limits,
@@ -19,6 +21,7 @@ from edge.fleet.intake import (
     read_event,
     read_health,
     read_payload,
+    read_picture,
     read_state,
     read_topic,
 )
@@ -56,6 +59,7 @@ class Batch:
     healths: dict[Key, dict[str, Any]] = field(default_factory=dict)
     acks: dict[Key, dict[str, Any]] = field(default_factory=dict)
     answers: list[tuple[Key, ResendAnswer]] = field(default_factory=list)
+    pictures: list[tuple[Key, dict[str, Any]]] = field(default_factory=list)
     twins: dict[Key, dict[str, Any]] = field(default_factory=dict)
     clocks: dict[Key, float] = field(default_factory=dict)
     rejects: dict[tuple[str, str], Reject] = field(default_factory=dict)
@@ -63,7 +67,7 @@ class Batch:
 
     def bins(self) -> set[Key]:
         """Every bin that something is known of."""
-        pairs = (*self.events, *self.states, *self.answers)
+        pairs = (*self.events, *self.states, *self.answers, *self.pictures)
         named = {key for key, _ in pairs}
         return named.union(self.births, self.healths, self.acks, self.twins)
 
@@ -80,6 +84,7 @@ class Batch:
         self.events = [pair for pair in self.events if pair[0] != key]
         self.states = [pair for pair in self.states if pair[0] != key]
         self.answers = [pair for pair in self.answers if pair[0] != key]
+        self.pictures = [pair for pair in self.pictures if pair[0] != key]
         rest = (self.births, self.healths, self.acks, self.twins, self.clocks)
         gone = sum(table.pop(key, None) is not None for table in rest)
         return before - len(self.events) - len(self.states) + gone
@@ -112,10 +117,14 @@ class Sorter:
         key = (address.site, address.bin)
         if not heard.payload and kind in ("state", "birth"):
             return  # somebody cleared what was retained
-        body = read_payload(heard.payload)
+        is_picture = kind == "picture"
+        body = read_payload(heard.payload, limit=MAX_PICTURE if is_picture else MAX_PAYLOAD)
         if kind == "event":
             row = read_event(body, address, received_ts=ts, limits=self._limits)
             self._take_event(key, row, batch)
+        elif is_picture:
+            row = read_picture(body, address, received_ts=ts, limits=self._limits)
+            batch.pictures.append((key, row))
         elif kind == "birth":
             self._take_birth(key, read_birth(body, address, received_ts=ts), heard, batch)
         elif kind == "answer/fleet":

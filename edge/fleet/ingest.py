@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 15.0
 IDLE_S = 0.5
-MAX_SINGLES = 20_000  # of a batch that the database refuses, tried one by one
 MAX_LABELS = 100  # classes that /metrics tells apart; a bin may invent more
 POISON = (sa.exc.SQLAlchemyError, ValueError, OverflowError)  # the last two by sqlite3 itself
 
@@ -122,7 +121,7 @@ class Ingest:
             try:
                 written = self._writer.write(batch)
                 break
-            except sa.exc.OperationalError as error:  # away, locked, full: it will come back
+            except (sa.exc.OperationalError, OSError) as error:  # away, locked, full: for a while
                 self._failed(error)
                 if self._stop.wait(delay_s):
                     return  # not acknowledged: the broker has it still
@@ -136,7 +135,7 @@ class Ingest:
     def _one_by_one(self, messages: list[Heard]) -> Written:
         """Store what can be stored of a batch that the database refuses as a whole."""
         events = duplicates = refused = 0
-        for heard in messages[:MAX_SINGLES]:
+        for heard in messages:
             batch = self._sorter.sort([heard])
             try:
                 one = self._writer.write(batch)

@@ -6,6 +6,9 @@ message that does not fit; it is counted by the reason.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -16,10 +19,12 @@ from edge.wire import SCHEMA
 
 MAX_PAYLOAD = 16_384  # the largest honest message, a birth of 100 classes, is under 8 kB
 MAX_TEXT = 300
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 MAX_LABELS = 1000
 MAX_SEQ = 2**53
 MAX_COUNT = 2**62
-KINDS = ("event", "state", "birth", "health", "ack", "answer/fleet")
+MAX_PICTURE = 65_536  # a picture message, in base64
+KINDS = ("event", "state", "birth", "health", "ack", "answer/fleet", "picture")
 OUTCOMES = frozenset({"sorted", "unknown", "ambiguous", "empty", "late", "fault"})
 STATES = frozenset({"init", "ready", "degraded", "stopped", "lost"})
 ACKS = frozenset({"done", "jammed", "refused", "late"})
@@ -76,9 +81,9 @@ def read_topic(topic: str) -> Address:
     return Address(parts[2], parts[3], parts[4])
 
 
-def read_payload(payload: bytes) -> dict[str, Any]:
+def read_payload(payload: bytes, *, limit: int = MAX_PAYLOAD) -> dict[str, Any]:
     """The object in a payload, of a version that we know; raises Disbelief."""
-    if len(payload) > MAX_PAYLOAD:
+    if len(payload) > limit:
         raise Disbelief("oversized", f"{len(payload)} bytes")
     try:
         body = json.loads(payload.decode(), parse_constant=_refuse_constant)
@@ -319,6 +324,42 @@ def read_ack(body: dict[str, Any], *, received_ts: float) -> dict[str, Any]:
     if type(result) is not str or result not in ACKS:
         raise Disbelief("malformed", "result is unknown")
     return {"ack_result": result, "ack_ts": received_ts}
+
+
+def read_picture(
+    body: dict[str, Any], address: Address, *, received_ts: float, limits: Limits
+) -> dict[str, Any]:
+    """The row of a picture, with its bytes as `jpeg`; raises Disbelief."""
+    _check_names(body, address)
+    boot, seq = boot_of(body), whole(body, "seq", 1, MAX_SEQ)
+    if body.get("id") != f"{boot}-{seq}":
+        raise Disbelief("malformed", "id is not boot-seq")
+    label, encoded = body.get("label"), body.get("jpeg")
+    if label is not None and (type(label) is not str or not 0 < len(label) <= 64):
+        raise Disbelief("malformed", "label must be null or a text of 1 to 64")
+    try:
+        jpeg = base64.b64decode(encoded if type(encoded) is str else "!", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Disbelief("malformed", "jpeg must be base64") from error
+    if not jpeg.startswith(JPEG_START) or JPEG_END not in jpeg[-64:]:
+        raise Disbelief("malformed", "jpeg is not a whole JPEG")
+    if hashlib.sha256(jpeg).hexdigest() != body.get("sha256"):
+        raise Disbelief("malformed", "sha256 is not that of the picture")
+    said_ts = number(body, "decided_ts", -1e15, 1e15)
+    assert said_ts is not None
+    good = -limits.clock_behind_s <= said_ts - received_ts <= limits.clock_ahead_s
+    return {
+        "event_id": f"{boot}-{seq}",
+        "sha256": body["sha256"],
+        "bytes": len(jpeg),
+        "ts": said_ts if good else received_ts,
+        "model": text(body, "model", 128),
+        "outcome": text(body, "outcome", 32),
+        "why": text(body, "why"),
+        "model_label": label,
+        "confidence": number(body, "confidence", 0, 1),
+        "jpeg": jpeg,
+    }
 
 
 @dataclass(frozen=True, slots=True)

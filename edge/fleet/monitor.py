@@ -139,6 +139,7 @@ class Monitor:
             identities=sorter.identities,
             max_bins=settings.watch.max_bins,
             health_every_s=settings.store.health_every_s,
+            put_picture=self.shelf.put if settings.pictures.keep else None,
         )
         return Ingest(
             sorter=sorter,
@@ -155,7 +156,7 @@ class Monitor:
         return Subscriber(
             broker=broker_of(self._settings),
             client_id=f"smartbin-fleet/{self._settings.monitor_name}",
-            topics=subscriptions(mqtt.group, mqtt.site),
+            topics=subscriptions(mqtt.group, mqtt.site, pictures=self._settings.pictures.keep),
             in_flight=mqtt.in_flight,
             session_s=round(mqtt.session_hours * 3600),
             on_message=self.ingest.take,

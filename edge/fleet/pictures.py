@@ -1,29 +1,25 @@
 """Pictures of uncertain items: kept only where the owner allows it, labelled by people, exported.
 
-A picture comes in by `Shelf.add`; whatever carries it from the bin calls that. None is kept by
-default.
+Bins send them only where their owner set pictures.send, with people hidden (docs/learning.md); a
+monitor keeps them only where pictures.keep is set, and does not even subscribe otherwise.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from edge.errors import PictureError
 from edge.fleet import schema
 from edge.fleet.database import Database
 
-MAX_BYTES = 1_000_000
-START, END = b"\xff\xd8\xff", b"\xff\xd9"
 NO_CLASS = "none of these"  # a person's answer where no class fits
 COLUMNS = (
     "file",
@@ -53,47 +49,13 @@ class Shelf:
         self._max_bytes = max_bytes
         self._max_s = days * 86400
 
-    def add(self, *, site: str, name: str, event_id: str, jpeg: bytes) -> int:
-        """Keep a picture of a stored event; returns its number. Raises PictureError."""
-        if not self.keep:
-            raise PictureError("pictures.keep is false: this monitor keeps no pictures")
-        if len(jpeg) > MAX_BYTES:
-            raise PictureError(f"{site}/{name} {event_id}: over {MAX_BYTES // 1000} kB")
-        if not jpeg.startswith(START) or END not in jpeg[-64:]:
-            raise PictureError(f"{site}/{name} {event_id}: not a whole JPEG")
-        with self._database.begin() as db:
-            event = self._event(db, site, name, event_id)
-            row = {
-                "bin_id": event["bin_id"],
-                "event_id": event_id,
-                "sha256": hashlib.sha256(jpeg).hexdigest(),
-                "bytes": len(jpeg),
-                "ts": event["ts"],
-                "model": event["model"],
-                "outcome": event["outcome"],
-                "model_label": event["label"],
-                "confidence": event["confidence"],
-            }
-            self._write(row["sha256"], jpeg)
-            insert = self._database.insert(schema.picture).values(row)
-            db.execute(insert.on_conflict_do_nothing())
-            picture = schema.picture.c
-            same = (picture.bin_id == row["bin_id"], picture.event_id == event_id)
-            return int(db.execute(sa.select(picture.id).where(*same)).scalar_one())
-
-    def _event(self, db: sa.Connection, site: str, name: str, event_id: str) -> Any:
-        event, bin_ = schema.event, schema.bin_
-        boot, _, seq = event_id.rpartition("-")
-        query = (
-            sa.select(event)
-            .join(bin_, bin_.c.id == event.c.bin_id)
-            .where(bin_.c.site == site, bin_.c.name == name, event.c.boot == boot)
-            .where(event.c.seq == (int(seq) if seq.isdecimal() else -1))
-        )
-        row = db.execute(query).mappings().first()
-        if row is None:
-            raise PictureError(f"{site}/{name} {event_id}: no such event is stored")
-        return row
+    def put(self, db: sa.Connection, bin_id: int, row: Mapping[str, Any]) -> None:
+        """Keep a picture that came from a bin, in the caller's transaction; a second one of the
+        same event changes nothing. Raises OSError where the folder cannot be written."""
+        self._write(row["sha256"], row["jpeg"])
+        values = {name: value for name, value in row.items() if name != "jpeg"}
+        insert = self._database.insert(schema.picture).values(bin_id=bin_id, **values)
+        db.execute(insert.on_conflict_do_nothing())
 
     def _write(self, sha256: str, jpeg: bytes) -> None:
         path = self.path(sha256)

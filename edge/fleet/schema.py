@@ -248,6 +248,7 @@ picture = Table(
     Column("ts", Real, nullable=False),
     Column("model", Text, nullable=False),
     Column("outcome", Text, nullable=False),
+    Column("why", Text, nullable=False),  # of the bin: why it was not sure
     Column("model_label", Text),
     Column("confidence", Real),
     Column("label", Text),  # by a person

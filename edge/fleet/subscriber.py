@@ -33,11 +33,12 @@ EVENT_KINDS = ("event", "health", "ack", "answer/fleet")  # one monitor of the g
 PRESENT_KINDS = ("birth", "state")  # retained, which a shared subscription never delivers
 
 
-def subscriptions(group: str, site: str) -> tuple[tuple[str, int], ...]:
+def subscriptions(group: str, site: str, *, pictures: bool) -> tuple[tuple[str, int], ...]:
     """Topic filters with their QoS; births first, so that events find their bin."""
+    kinds = (*EVENT_KINDS, "picture") if pictures else EVENT_KINDS
     root = f"bins/v1/{site}/+"
     present = [(f"{root}/{kind}", 1) for kind in PRESENT_KINDS]
-    shared = [(f"$share/{group}/{root}/{kind}", 1) for kind in EVENT_KINDS]
+    shared = [(f"$share/{group}/{root}/{kind}", 1) for kind in kinds]
     return (*present, *shared)
 
 

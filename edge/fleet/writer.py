@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge.fleet.statements import LAST, Statements
 
 OPEN_HOUR_S = 3660.0  # an hour's counts are made a minute after its end at the earliest
 Rows = list[dict[str, Any]]
+PutPicture = Callable[[sa.Connection, int, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,13 @@ class Writer:
     """Knows the numbers of bins, and writes; used from one thread."""
 
     def __init__(
-        self, database: Database, *, identities: Identities, max_bins: int, health_every_s: float
+        self,
+        database: Database,
+        *,
+        identities: Identities,
+        max_bins: int,
+        health_every_s: float,
+        put_picture: PutPicture | None = None,
     ) -> None:
         self._database = database
         self._identities = identities
@@ -42,6 +49,7 @@ class Writer:
         self._marked: set[tuple[int, int]] = set()  # (hour, bin_id) known to be dirty, open hours
         self._marked_until_ts = 0.0
         self._kept_health: dict[int, float] = {}
+        self._put_picture = put_picture
         self._sql = Statements(database)
 
     def write(self, batch: Batch, *, now_ts: float | None = None) -> Written:
@@ -197,6 +205,9 @@ class Writer:
         for key, ts in sorted(batch.clocks.items()):
             where = table.c.id == self._ids[key]
             db.execute(sa.update(table).where(where).values(clock_off_ts=ts))
+        for key, picture in batch.pictures if self._put_picture else ():
+            assert self._put_picture
+            self._put_picture(db, self._ids[key], picture)
         for key, answer in batch.answers:
             boots = schema.boot
             mine = sa.and_(boots.c.bin_id == self._ids[key], boots.c.boot == answer.boot)
