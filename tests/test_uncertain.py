@@ -22,7 +22,7 @@ from edge.uncertain.collector import PictureCollector, Rules
 from edge.uncertain.store import PictureStore
 from edge.values import Decision, Message
 from edge.wire import Topics
-from tests.harness import Listener, Mosquitto, RunningDaemon, wait_for
+from tests.harness import Listener, Mosquitto, RunningDaemon, wait_for, write_picture
 from tests.test_daemon import payloads, publish
 from tests.test_wire import check_payload
 
@@ -236,7 +236,6 @@ SECTION = """
 keep = true
 send = {send}
 blur = "hands"
-margin = 1.0
 folder = "{folder}"
 per_minute = 600
 """
@@ -248,8 +247,11 @@ def test_a_daemon_keeps_sends_and_deletes(
 ) -> None:
     """Through a real broker: pictures come; switched off at a reload they stop; then deleted."""
     folder = tmp_path / "kept"
+    write_picture(tmp_path / "mixed" / "red-or-blue.png", (200, 30, 195))
     config = write_config(
-        mosquitto.port, extra=SECTION.format(send="true", folder=folder), repeat=True
+        mosquitto.port,
+        extra=SECTION.format(send="true", folder=folder),
+        source=f"folder:{tmp_path / 'mixed'}",
     )
     listener = listen(mosquitto.port, "bins/#")
     daemon = run_daemon(config)
