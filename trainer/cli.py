@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from edge.errors import MissingExtraError, SmartbinError, UsageError
-from trainer import cli_challenge, cli_data, cli_release, cli_report, cli_segment, cli_train
+from trainer import (
+    cli_challenge,
+    cli_data,
+    cli_learn,
+    cli_release,
+    cli_report,
+    cli_segment,
+    cli_tensorrt,
+    cli_train,
+)
 from trainer.options import (
     AsJson,
     BundleName,
@@ -43,6 +52,8 @@ app = typer.Typer(
 )
 app.registered_commands += cli_data.app.registered_commands
 app.registered_commands += cli_train.app.registered_commands
+app.registered_commands += cli_tensorrt.app.registered_commands
+app.registered_commands += cli_learn.app.registered_commands
 app.registered_commands += cli_release.app.registered_commands
 app.registered_commands += cli_challenge.app.registered_commands
 app.registered_commands += cli_report.app.registered_commands
