@@ -42,6 +42,11 @@ class Film:
         self._frames: list[Pixels] = []
         self._due_s = 0.0
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was taken yet."""
+        return not self._frames
+
     def wants(self, now_s: float) -> bool:
         """Whether a picture is due."""
         return now_s >= self._due_s and len(self._frames) < self._most

@@ -40,28 +40,50 @@ def run_line(
     png: Path | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Figures:
-    """Run until the last item has left the belt. `port` serves the page; `stay` keeps it on."""
+    """Run until the last item has left the belt, or Ctrl-C; then the figures so far.
+
+    `port` serves the page; `stay` keeps it on until Ctrl-C.
+    """
+    shots = Shots(film=Film(gif, seconds=FILM_S, fps=FILM_FPS) if gif else None, png=png)
     with Line(setup) as line, _page(line, port) as page:
         if page:
             say(f"watch it: {page.address}")
-        many = min(MANY, setup.items // 4)
-        film = Film(gif, seconds=FILM_S, fps=FILM_FPS) if gif else None
-        while line.step():
-            now_s = time.monotonic()
-            if film and film.wants(now_s) and len(line.fate.bins) >= many:
-                film.add(_drawn(line, now_s), now_s)
-            if png and len(line.fate.bins) >= many:
-                save_picture(_drawn(line, now_s), png)
-                png = None
-        if film:
-            film.add(_drawn(line, time.monotonic()), time.monotonic())
-            film.save()
-        if png:
-            save_picture(_drawn(line, time.monotonic()), png)
+        with contextlib.suppress(KeyboardInterrupt):
+            while line.step():
+                if len(line.fate.bins) >= min(MANY, setup.items // 4):
+                    shots.take(line)
+        shots.finish(line)
         figures = figures_of(line, now_s=time.monotonic())
-        while page and stay:
-            time.sleep(0.5)
+        with contextlib.suppress(KeyboardInterrupt):
+            while page and stay:
+                time.sleep(0.5)
     return figures
+
+
+class Shots:
+    """The pictures that were asked for, taken once there is something to see."""
+
+    def __init__(self, *, film: Film | None, png: Path | None) -> None:
+        self._film = film
+        self._png = png
+
+    def take(self, line: Line) -> None:
+        """Take what is due."""
+        now_s = time.monotonic()
+        if self._film and self._film.wants(now_s):
+            self._film.add(_drawn(line, now_s), now_s)
+        if self._png:
+            save_picture(_drawn(line, now_s), self._png)
+            self._png = None
+
+    def finish(self, line: Line) -> None:
+        """Write the film, and a picture of the end where there was none before."""
+        if self._film and self._film.empty:
+            self._film.add(_drawn(line, time.monotonic()), time.monotonic())
+        if self._film:
+            self._film.save()
+        if self._png:
+            save_picture(_drawn(line, time.monotonic()), self._png)
 
 
 @contextlib.contextmanager
