@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edge.belt.belt import Belt
+from edge.belt.pins import SensorError
 from edge.config import Config, parse_config
 from edge.errors import ConfigError
 from edge.parts import belt_of, trigger_of
@@ -85,6 +88,16 @@ def test_each_kind_of_belt_trigger_is_built(
     belt = belt_of(config)
     assert isinstance(belt, Belt)
     assert type(trigger_of(config, belt=belt)) is made
+
+
+def test_a_host_without_pins_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At the start, in words about the belt."""
+    pytest.importorskip("lgpio")
+    monkeypatch.setattr("edge.actuator.gpio.CHIPS", tmp_path)
+    belt = belt_of(parse_config(belt_text()))
+    assert belt is not None
+    with pytest.raises(SensorError, match=r"belt: no .*gpiochip.*; a light gate"):
+        belt.start()
 
 
 def test_a_reload_cannot_begin_a_belt() -> None:

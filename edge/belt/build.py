@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge.actuator.values import ActuatorError
 from edge.belt.belt import Belt
 from edge.belt.clock import BeltClock, EncoderClock, FixedClock
 from edge.belt.options import BeltOptions
-from edge.belt.pins import NO_PIN, PinSensors, Sensors, Wiring
+from edge.belt.pins import NO_PIN, PinSensors, SensorError, Sensors, Wiring
 from edge.belt.timetable import BeltTimetable, Diverters
 from edge.belt.tracker import Optics, Spacing
 
@@ -66,4 +67,8 @@ def _pin_sensors(options: BeltOptions) -> Callable[[], Sensors] | None:
 def _factory() -> object:
     from edge.actuator.gpio import lgpio_factory
 
-    return lgpio_factory()
+    try:
+        return lgpio_factory()
+    except ActuatorError as error:
+        what, _, _ = str(error).partition(";")  # what follows is about devices that move
+        raise SensorError(f"belt: {what}; a light gate or an encoder needs its pins") from error
