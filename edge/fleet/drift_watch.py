@@ -39,21 +39,21 @@ class DriftWatch:
         """One pass; returns how many bins were looked at."""
         bin_ = schema.bin_
         due = (
-            sa.select(bin_.c.id, bin_.c.model, bin_.c.judged)
+            sa.select(bin_.c.id, bin_.c.model, bin_.c.judged, bin_.c.drift_from_ts)
             .where(bin_.c.judged - bin_.c.drift_judged >= EVERY, bin_.c.retired == 0)
             .limit(AT_ONCE)
         )
         with self._database.reading() as db:
             rows = db.execute(due).all()
-        for id_, model, judged in rows:
-            self._look_at(id_, model, now_ts)
+        for id_, model, judged, from_ts in rows:
+            self._look_at(id_, model, from_ts, now_ts)
             with self._database.begin() as db:
                 db.execute(sa.update(bin_).where(bin_.c.id == id_).values(drift_judged=judged))
         return len(rows)
 
-    def _look_at(self, id_: int, model: str, now_ts: float) -> None:
+    def _look_at(self, id_: int, model: str, from_ts: float, now_ts: float) -> None:
         with self._database.reading() as db:
-            newest = self._confidences(db, id_, model)
+            newest = self._confidences(db, id_, model, from_ts)
             reference = self._reference(db, id_, model)
         if len(newest) < self._window:
             return
@@ -70,13 +70,14 @@ class DriftWatch:
         )
         self._keep(id_, model, finding, now_ts)
 
-    def _confidences(self, db: sa.Connection, id_: int, model: str) -> list[float]:
+    def _confidences(self, db: sa.Connection, id_: int, model: str, from_ts: float) -> list[float]:
         """Of the newest judged decisions."""
         event = schema.event
         query = (
             sa.select(event.c.confidence)
             .where(event.c.bin_id == id_, event.c.kind == "decision", event.c.model == model)
             .where(event.c.label.is_not(None), event.c.flag != "twin", event.c.top != "[]")
+            .where(event.c.ts >= from_ts)
             .order_by(event.c.ts.desc())
             .limit(self._window)
         )
@@ -140,10 +141,11 @@ class DriftWatch:
             db.execute(sa.insert(schema.drift), row)
 
 
-def forget_reference(database: Database, bin_id: int) -> None:
+def forget_reference(database: Database, bin_id: int, *, now_ts: float) -> None:
     """Begin anew: the bin was mended, moved, or its camera exchanged."""
     table, bin_ = schema.drift_reference, schema.bin_
     with database.begin() as db:
         db.execute(sa.delete(table).where(table.c.bin_id == bin_id))
         db.execute(sa.delete(schema.drift).where(schema.drift.c.bin_id == bin_id))
-        db.execute(sa.update(bin_).where(bin_.c.id == bin_id).values(drift_judged=bin_.c.judged))
+        same = bin_.c.id == bin_id
+        db.execute(sa.update(bin_).where(same).values(drift_from_ts=now_ts))

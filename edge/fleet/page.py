@@ -343,7 +343,7 @@ class Page:
         return RedirectResponse(request.url.path.rpartition("/")[0], 303)
 
     def _anew(self, request: Request, visitor: Visitor, form: FormData) -> Response:
-        forget_reference(self._database, self._row(request)["id"])
+        forget_reference(self._database, self._row(request)["id"], now_ts=time.time())
         return RedirectResponse(request.url.path.rpartition("/")[0], 303)
 
     # For programs

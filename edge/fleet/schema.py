@@ -77,6 +77,7 @@ bin_ = Table(
     Column("twin_ts", Real),  # when two boots last spoke under this name
     Column("twin_detail", Text, nullable=False, server_default=""),
     Column("drift_judged", Big, nullable=False, server_default="0"),
+    Column("drift_from_ts", Real, nullable=False, server_default="0"),  # nothing older is compared
     UniqueConstraint("site", "name", name="bin_by_name"),
 )
 

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
 
@@ -78,7 +79,10 @@ class Users:
         self._session_s = session_s
         self._wall = wall
         self._tries = Tries(clock)
-        self._decoy = hash_password(secrets.token_hex(8))
+
+    @cached_property
+    def _decoy(self) -> str:
+        return hash_password(secrets.token_hex(8))
 
     def add(self, name: str, role: str, password: str) -> None:
         """Make a user, or give an old one another password and role; raises UsageError."""
