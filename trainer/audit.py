@@ -104,8 +104,8 @@ def _is_picture(path: Path) -> bool:
 
 
 def listable(name: str) -> bool:
-    """Lists of names are read up to the first blank of a line, and # begins a comment."""
-    return name.split() == [name] and not name.startswith("#")
+    """Lists of names are read line by line without the blanks around, and # begins a comment."""
+    return name.splitlines() == [name.strip()] and not name.startswith("#")
 
 
 def look(path: Path, label: str) -> Picture:
@@ -200,8 +200,8 @@ def _names(folder: Folder, pictures: list[Picture]) -> Iterator[Finding]:
         yield Finding("name-case", True, sentence, names)
     blank = tuple(p.name for p in pictures if not listable(p.path.name))
     if blank:
-        sentence = f"{len(blank)} names hold a blank or begin with #, which no list can write"
-        yield Finding("blank-in-name", True, f"{sentence}; rename them", blank)
+        sentence = f"{len(blank)} names begin with a blank or #, which no list can write"
+        yield Finding("unlistable-name", True, f"{sentence}; rename them", blank)
     capital = tuple(p.name for p in pictures if p.path.suffix != p.path.suffix.lower())
     if capital and len(capital) < len(pictures):
         sentence = f"{len(capital)} names end in capitals, the others do not; lists must match them"

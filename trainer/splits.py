@@ -220,7 +220,7 @@ def list_text(photos: PhotoSet, rows: Ints) -> str:
         name = photos.names[row]
         if not listable(name):
             raise UsageError(
-                f"{photos.paths[row]}: a list of names holds no blank and no leading #; rename it"
+                f"{photos.paths[row]}: a list of names holds no leading blank or #; rename it"
             )
         lines.append(name if counts[name] == 1 else _full_name(photos, row))
     return "\n".join(lines) + "\n"

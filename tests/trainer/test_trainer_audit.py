@@ -130,7 +130,7 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
     (root / "lone" / "a.gif").write_bytes(b"GIF89a")
     (root / "lone" / "wrong.jpg").write_bytes(PALETTE)
     (root / "red" / "RED0.PNG").write_bytes(png(8, 2, b"\5\6\7" * 8))
-    (root / "red" / "my photo.png").write_bytes(png(8, 2, b"\7\6\7" * 8))
+    (root / "red" / " my photo.png").write_bytes(png(8, 2, b"\7\6\7" * 8))
     (root / "Blue").mkdir()
     (root / "Blue" / "blue0.png").write_bytes(png(8, 2, b"\5\6\3" * 8))
     expected = {
@@ -138,7 +138,7 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
         "single-picture": True,
         "class-case": True,
         "name-case": True,
-        "blank-in-name": True,
+        "unlistable-name": True,
         "suffix-case": False,
         "name-twice": False,
         "wrong-suffix": False,
@@ -162,9 +162,11 @@ def test_one_odd_size_among_many_is_named(tmp_path: Path) -> None:
     assert {"odd-size", "long"} <= kinds(root).keys()
 
 
-@pytest.mark.parametrize(("name", "right"), [("a.jpg", True), ("a b.jpg", False), ("#a", False)])
+@pytest.mark.parametrize(
+    ("name", "right"), [("a.jpg", True), ("a b.jpg", True), (" a.jpg", False), ("#a", False)]
+)
 def test_names_a_list_can_hold(name: str, right: bool) -> None:
-    """Lists are read up to a blank, and # is a comment."""
+    """A blank within a name is part of it, one before it is not, and # is a comment."""
     assert listable(name) is right
 
 

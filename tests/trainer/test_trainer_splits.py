@@ -144,12 +144,17 @@ def test_lists_are_read_back_as_written(tmp_path: Path) -> None:
         splits.write(photos, plan, found, tmp_path / "out")
 
 
-def test_a_name_with_a_blank_is_not_listed(tmp_path: Path) -> None:
-    """It would be read back as another name."""
+def test_a_name_with_a_blank_is_listed_and_read_back(tmp_path: Path) -> None:
+    """Within the name a blank is part of it; before it, it would be lost."""
     photos = photos_in(tmp_path, per_class=2)
     photos.paths[0].rename(photos.paths[0].with_name("my photo.png"))
     photos = scan(photos.root)
-    with pytest.raises(UsageError, match=r"my photo\.png: a list of names holds no blank"):
+    names = tmp_path / "names.txt"
+    names.write_text(splits.list_text(photos, np.arange(len(photos))))
+    assert scan(photos.root, names).names == photos.names
+    photos.paths[1].rename(photos.paths[1].with_name(" led.png"))
+    photos = scan(photos.root)
+    with pytest.raises(UsageError, match=r" led\.png: a list of names holds no leading blank or #"):
         splits.list_text(photos, np.arange(len(photos)))
 
 
