@@ -8,11 +8,15 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.actuator.devices import Limits
+from edge.actuator.devices.simulated import Simulated
+from edge.actuator.ledger import Ledger
+from edge.actuator.service import ActuatorService
 from edge.broker import EmbeddedBroker
 from edge.brokers import Broker
 from edge.config import EXAMPLE_ROUTES, Config
@@ -20,12 +24,14 @@ from edge.daemon import Daemon
 from edge.errors import SmartbinError
 from edge.mqtt import Link
 from edge.shipped import samples
-from edge.values import Incoming, Message
-from edge.wire import Topics, encode
+from edge.values import Incoming
+from edge.wire import Topics
 
 SITE, BIN = "demo", "bin-1"
+SAFE = Config().routes.safe
 SECONDS_A_PICTURE = 1.0  # where the demo runs for ever, for a person to watch
-MOVE_S = 0.005  # what the simulated flap takes; a real one takes a hundred times as long
+TRAVEL_S = 0.003  # of the simulated flap, each way; a real one takes a hundred times as long
+ACK_S = 2.0
 LAST_ANSWER_S = 5.0
 CONNECT_S = 10.0
 
@@ -61,29 +67,40 @@ class Shown:
         )
 
 
-class Flap:
-    """An actuator in simulation: moves for fresh `sorted` decisions, once each, and says so."""
+class Flap(threading.Thread):
+    """The actuator as it ships, in a thread, with a flap in simulation for every compartment."""
 
-    def __init__(self, link: Callable[[Message], int | None], topics: Topics) -> None:
-        self._publish = link
-        self._topics = topics
-        self._done: set[str] = set()
+    def __init__(self, port: int, state: Path) -> None:
+        super().__init__(name="actuator", daemon=True)
+        routes = {*EXAMPLE_ROUTES.values(), SAFE}  # a lid that opens for the safe way too
+        flap = Simulated(
+            name="flap",
+            routes=dict.fromkeys(routes, 1.0),
+            limits=Limits(dwell_s=0.0, cool_down_s=0.0, per_min=6000),
+            travel_s=TRAVEL_S,
+        )
+        self._service = ActuatorService(
+            topics=Topics(SITE, BIN),
+            broker=Broker("127.0.0.1", port, version="3.1.1"),
+            devices=[flap],
+            ledger=Ledger(state / "moves.journal"),
+            silence_s=0.0,
+        )
 
-    def obey(self, decision: dict[str, Any]) -> str:
-        """Move for a decision and acknowledge it; returns the result."""
-        age_ms = (time.time() - decision["decided_ts"]) * 1000
-        if decision["id"] in self._done or decision["outcome"] != "sorted":
-            result = "home"  # the safe position: nothing moves
-        elif age_ms > decision["expires_ms"]:
-            result = "late"
-        else:
-            self._done.add(decision["id"])
-            time.sleep(MOVE_S)
-            result = "done"
-        if result != "home":
-            ack = {"v": 1, "id": decision["id"], "result": result, "ms": MOVE_S * 1000}
-            self._publish(Message(self._topics.of("ack"), encode(ack), qos=1))
-        return result
+    def run(self) -> None:
+        self._service.run()
+
+    def await_connection(self) -> None:
+        """Before there is anything to move for; raises SmartbinError."""
+        until_s = time.monotonic() + CONNECT_S
+        while not self._service.connected:
+            if time.monotonic() > until_s:
+                raise SmartbinError("demo: the actuator does not reach the broker; try again")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._service.stop()
+        self.join(5.0)
 
 
 def demo_config(port: int, folder: Path, state: Path, *, once: bool) -> Config:
@@ -100,6 +117,7 @@ def demo_config(port: int, folder: Path, state: Path, *, once: bool) -> Config:
         routes=dataclasses.replace(plain.routes, by_class=EXAMPLE_ROUTES),
         mqtt=dataclasses.replace(plain.mqtt, port=port, version="3.1.1"),
         outbox=dataclasses.replace(plain.outbox, path=str(state / "outbox.db")),
+        actuator=dataclasses.replace(plain.actuator, mode="broker"),
         file="(demo)",
     )
 
@@ -115,44 +133,66 @@ def run_demo(*, once: bool) -> Iterator[Shown]:
     truths = sample_truths()
     with EmbeddedBroker() as broker, tempfile.TemporaryDirectory(prefix="smartbin-") as state:
         config = demo_config(broker.port, samples() / "stills", Path(state), once=once)
-        returned: queue.Queue[dict[str, Any]] = queue.Queue()
-        watcher = _watch(broker.port, returned)
+        watcher = _Watcher(broker.port)
         stop, shown = threading.Event(), 0
-        worker = _Worker(config, stop)
-        flap = Flap(watcher.publish, Topics(SITE, BIN))
+        worker, flap = _Worker(config, stop), Flap(broker.port, Path(state))
         try:
+            flap.start()
+            flap.await_connection()
             worker.start()
-            for decision in _returned(returned, worker, len(truths) if once else None):
+            for decision in _returned(watcher.decisions, worker, len(truths) if once else None):
                 shown += 1
                 truth = truths.get(decision.get("picture", ""), "?")
-                yield Shown(decision, truth, flap.obey(decision))
+                yield Shown(decision, truth, watcher.ack_of(decision))
         finally:
             stop.set()
             worker.join(10.0)
-            watcher.stop()
+            flap.stop()
+            watcher.close()
     worker.raise_fault()
     if once and shown < len(truths):
         raise SmartbinError(f"demo: {shown} of {len(truths)} decisions came back; try again")
 
 
-def _watch(port: int, returned: queue.Queue[dict[str, Any]]) -> Link:
-    ready = threading.Event()
-    watcher = Link(
-        broker=Broker("127.0.0.1", port, version="3.1.1"),
-        client_id="demo-watcher",
-        subscriptions=(Topics(SITE, BIN).of("decision"),),
-        on_connect=ready.set,
-        on_message=lambda incoming: returned.put(_decoded(incoming)),
-    )
-    watcher.start()
-    if not ready.wait(CONNECT_S):
-        raise SmartbinError("demo: no connection to the embedded broker; try again")
-    return watcher
+class _Watcher:
+    """What anyone hears who listens: decisions in a queue, acks by their id."""
 
+    def __init__(self, port: int) -> None:
+        self.decisions: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._news = threading.Condition()  # guards _acks
+        self._acks: dict[str, str] = {}
+        ready = threading.Event()
+        topics = Topics(SITE, BIN)
+        self._link = Link(
+            broker=Broker("127.0.0.1", port, version="3.1.1"),
+            client_id="demo-watcher",
+            subscriptions=(topics.of("decision"), topics.of("ack")),
+            on_connect=ready.set,
+            on_message=self._take,
+        )
+        self._link.start()
+        if not ready.wait(CONNECT_S):
+            raise SmartbinError("demo: no connection to the embedded broker; try again")
 
-def _decoded(incoming: Incoming) -> dict[str, Any]:
-    decision: dict[str, Any] = json.loads(incoming.payload)
-    return decision
+    def ack_of(self, decision: dict[str, Any]) -> str:
+        """The actuator's answer, in time; home where nothing was to move."""
+        if decision["outcome"] != "sorted":
+            return "home"
+        with self._news:
+            self._news.wait_for(lambda: decision["id"] in self._acks, ACK_S)
+            return self._acks.pop(decision["id"], "none")
+
+    def close(self) -> None:
+        self._link.stop()
+
+    def _take(self, incoming: Incoming) -> None:
+        body: dict[str, Any] = json.loads(incoming.payload)
+        if incoming.topic.endswith("/decision"):
+            self.decisions.put(body)
+            return
+        with self._news:
+            self._acks[body["id"]] = body["result"]
+            self._news.notify_all()
 
 
 def _returned(

@@ -17,6 +17,8 @@ from typing import Literal
 
 import numpy as np
 
+from edge.actuator.gpio import Pins
+from edge.actuator.options import pins_of
 from edge.brokers import Broker
 from edge.bundle import Bundle
 from edge.cameras import shown
@@ -222,6 +224,26 @@ def _power(_config: Config) -> Finding:
     return Finding("power", "good", "no under-voltage, no throttling")
 
 
+def _actuator(config: Config) -> Finding:
+    """Each pin that cannot be had, in a sentence of its own."""
+    actuator = config.actuator
+    pins = {pin for device in actuator.devices.values() for _, pin in pins_of(device)}
+    named = ", ".join(f"{name} ({d.kind})" for name, d in actuator.devices.items())
+    if actuator.mode == "off" or not pins:
+        return Finding("actuator", "good", f"{actuator.mode}; {named or 'no devices here'}")
+    grade: Grade = "fault" if actuator.mode == "local" else "warning"
+    elsewhere = "" if actuator.mode == "local" else "if it runs on another board, look there; "
+    try:
+        board = Pins()
+    except SmartbinError as error:
+        return Finding("actuator", grade, str(error), f"{elsewhere}docs/actuators.md")
+    troubles = [trouble for pin in sorted(pins) if (trouble := board.trouble(pin))]
+    if not troubles:
+        return Finding("actuator", "good", f"{named}; GPIO {', '.join(map(str, sorted(pins)))}")
+    remedy = f"{elsewhere}if it is smartbin itself that moves them now, all is well"
+    return Finding("actuator", grade, "; ".join(troubles), remedy)
+
+
 CHECKS: dict[str, Callable[[Config], Finding]] = {
     "python": _python,
     "libcamera": _libcamera,
@@ -233,4 +255,5 @@ CHECKS: dict[str, Callable[[Config], Finding]] = {
     "disk": _disk,
     "memory": _memory,
     "power": _power,
+    "actuator": _actuator,
 }

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge import parts
+from edge import doctor, parts
+from edge.actuator import gpio
 from edge.actuator.gpio import Pins
 from edge.actuator.values import ActuatorError
 from edge.config import load_config, parse_config
@@ -526,3 +527,45 @@ def test_without_gpio_the_sentence_says_so(tmp_path: Path) -> None:
     pytest.importorskip("lgpio", reason="lgpio is not installed; pip install 'smartbin[pi]'")
     with pytest.raises(ActuatorError, match=r"no /dev/gpiochip\*: this is no Raspberry Pi"):
         Pins()
+
+
+def examine(config: Path, monkeypatch: pytest.MonkeyPatch, board: Callable[[], Pins]) -> Any:
+    monkeypatch.setattr(doctor, "Pins", board)
+    return doctor.CHECKS["actuator"](load_config(config))
+
+
+def test_the_doctor_names_each_pin_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence for each, nothing stirs, and good pins are good."""
+    path = tmp_path / "config.toml"
+    device = '[actuator.devices.{0}]\nkind = "relay"\npin = {1}\nroute = "{0}"\n'
+    text = "".join(device.format(name, pin) for name, pin in (("a", 4), ("b", 5), ("c", 6)))
+    path.write_text(f'[actuator]\nmode = "local"\n{text}')
+    factory = MockFactory(pin_class=MockPWMPin)
+    assert examine(path, monkeypatch, lambda: Pins(factory)).grade == "good"
+    assert all(pin.function == "input" for pin in factory.pins.values())
+    held = [Pins(factory).output(pin, active_high=True) for pin in (4, 6)]
+    found = examine(path, monkeypatch, lambda: Pins(factory))
+    assert found.grade == "fault" and found.detail.count("is used twice") == 2
+    assert "GPIO 4 " in found.detail and "GPIO 5 " not in found.detail
+    for pin in held:
+        pin.close()
+
+
+def test_the_doctor_says_why_there_is_no_gpio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No chip, or a chip without the right to it; in mode broker it may be another board's."""
+    pytest.importorskip("lgpio", reason="lgpio is not installed; pip install 'smartbin[pi]'")
+    path = tmp_path / "config.toml"
+    relay = '[actuator.devices.a]\nkind = "relay"\npin = 4\nroute = "a"\n'
+    path.write_text(f'[actuator]\nmode = "broker"\n{relay}')
+    monkeypatch.setattr(gpio, "CHIPS", tmp_path)
+    found = examine(path, monkeypatch, Pins)
+    assert found.grade == "warning" and "this is no Raspberry Pi" in found.detail
+    assert "another board" in found.remedy
+    (tmp_path / "gpiochip0").touch()
+    monkeypatch.setattr(gpio.os, "access", lambda *_: False)
+    found = examine(path, monkeypatch, Pins)
+    assert "no permission for" in found.detail and "usermod -aG gpio" in found.detail

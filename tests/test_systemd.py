@@ -17,6 +17,7 @@ from edge.notify import Notifier
 from tests.harness import ROOT, RunningDaemon, wait_for, write_picture
 
 UNIT = ROOT / "systemd" / "smartbin.service"
+UNITS = (UNIT, ROOT / "systemd" / "smartbin-actuator.service")
 ANALYZE = shutil.which("systemd-analyze")
 MOST_EXPOSED = 2.2  # of 10, by systemd-analyze security
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
@@ -52,19 +53,23 @@ def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
 
 
 @needs_systemd
-def test_unit_is_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipped", UNITS, ids=lambda unit: unit.stem)
+def test_unit_is_valid(tmp_path: Path, shipped: Path) -> None:
     """systemd-analyze finds nothing, the program being put where it is looked for."""
-    unit = tmp_path / "smartbin.service"
-    unit.write_text(re.sub("ExecStart=.*", "ExecStart=/bin/true", UNIT.read_text()))
+    unit = tmp_path / shipped.name
+    unit.write_text(re.sub("ExecStart=.*", "ExecStart=/bin/true", shipped.read_text()))
     result = subprocess.run([ANALYZE, "verify", unit], capture_output=True, text=True)
-    assert result.returncode == 0 and "smartbin.service" not in result.stderr, result.stderr
+    assert result.returncode == 0 and shipped.name not in result.stderr, result.stderr
 
 
 @needs_systemd
-def test_unit_is_hardened() -> None:
+@pytest.mark.parametrize("shipped", UNITS, ids=lambda unit: unit.stem)
+def test_unit_is_hardened(shipped: Path) -> None:
     """The exposure level stays under the figure in the README."""
     result = subprocess.run(
-        [ANALYZE, "security", "--offline=yes", "--no-pager", UNIT], capture_output=True, text=True
+        [ANALYZE, "security", "--offline=yes", "--no-pager", shipped],
+        capture_output=True,
+        text=True,
     )
     match = re.search(r"exposure level for .*: ([0-9.]+)", result.stdout)
     assert match, result.stderr

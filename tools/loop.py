@@ -77,7 +77,7 @@ class Account:
     @property
     def to_move(self) -> dict[str, dict[str, Any]]:
         """Decisions for which something was to move."""
-        return {i: d for i, d in self.decided.items() if d["outcome"] == "sorted"}
+        return {i: d for i, d in list(self.decided.items()) if d["outcome"] == "sorted"}
 
 
 class Line:

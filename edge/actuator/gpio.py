@@ -77,6 +77,17 @@ class Pins:
                 pin_factory=self._factory,
             )
 
+    def trouble(self, pin: int) -> str:
+        """Why a pin cannot be had, in words; it is asked for as an input, so nothing stirs."""
+        import gpiozero
+
+        try:
+            with _faults(pin):
+                gpiozero.InputDevice(pin, pin_factory=self._factory).close()
+        except ActuatorError as error:
+            return str(error)
+        return ""
+
 
 class Switch:
     """An end switch: `pressed` while it joins its pin with ground."""

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 FAREWELL_S = 0.5
 ALIVE = ("init", "ready", "degraded")
+STOPPED = "the bin is stopped"  # its farewell
 UNHEARD = "the bin has not been heard of yet"
 UNCONNECTED = "there is no connection to the broker"
 
@@ -44,7 +45,7 @@ class ActuatorService:
         broker: Broker,
         devices: Sequence[Device],
         ledger: Ledger,
-        safe: str,
+        safe: str = "",
         silence_s: float,
     ) -> None:
         """Bring the devices home; nothing moves before the bin was heard of."""
@@ -83,6 +84,11 @@ class ActuatorService:
             self._await_answers()
             self._link.stop()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has let it in."""
+        return self._link.connected
+
     def stop(self) -> None:
         """Ask for the end; may be called from a signal handler."""
         self._stop_asked = True
@@ -106,12 +112,15 @@ class ActuatorService:
             why = self._reason_for_home()
             if why == self._why_home:
                 return
-            self._why_home = why
+            was_free, self._why_home = not self._why_home, why
             if why:
                 self._mover.hold(why)
             else:
                 self._mover.release()
-        log.log(logging.WARNING if why else logging.INFO, "actuator: %s", why or "free to move")
+        alarming = was_free and why != STOPPED
+        log.log(
+            logging.WARNING if alarming else logging.INFO, "actuator: %s", why or "free to move"
+        )
         self._notifier.status(f"home: {why}" if why else "free to move")
 
     def _reason_for_home(self) -> str:
