@@ -86,7 +86,7 @@ def test_bad_model_is_one_sentence(
 def test_unknown_segmenter_is_bad_usage(colour_folder: Path) -> None:
     """Exit 2, and what is known."""
     result = smartbin("classify", "--segment", "magic", colour_folder / "a-red.png")
-    assert result.returncode == 2 and "known is none" in result.stderr
+    assert result.returncode == 2 and "none, difference, tiny, rembg" in result.stderr
 
 
 def test_check_config_tells_every_fault(write_config: Write) -> None:

@@ -1,0 +1,24 @@
+"""Empty trays that tests learn without a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge.calibrate import Lookout, learn_tray
+from edge.tray import TrayMemory, TrayModel
+from edge.values import Pixels
+
+
+def model_of(frames: Iterable[Pixels]) -> TrayModel:
+    """What `smartbin tray` makes of these frames."""
+    lookout = Lookout()
+    for pixels in frames:
+        lookout.add(pixels)
+    while len(lookout.scenes) < 8:
+        lookout.add(lookout.samples[-1])
+    return learn_tray(lookout, learned_ts=1.0).model
+
+
+def known_tray(frames: Iterable[Pixels]) -> TrayMemory:
+    """A memory that knows the tray of these frames."""
+    return TrayMemory(model_of(frames))
