@@ -187,6 +187,17 @@ def test_bouncing_pulses_are_not_counted(seed: int) -> None:
     assert clock.count == 100
 
 
+@given(lag_s=st.floats(0, 0.09))
+def test_pulses_that_lag_move_no_appointment(lag_s: float) -> None:
+    """A busy host tells pulses in batches; the belt neither stands nor runs late for it."""
+    clock = EncoderClock(mm_per_pulse=2.0, max_speed_mm_s=5000)
+    for n in range(1, 1001):
+        clock.pulse(n * 0.001)  # 2 m/s
+    now_s = 1.0 + lag_s
+    assert clock.time_at(3500.0, now_s=now_s) == pytest.approx(1.75, abs=0.002)
+    assert clock.position_mm(now_s) == pytest.approx(2000 + 2000 * min(lag_s, 0.02), abs=2)
+
+
 def test_standing_belt_has_no_future() -> None:
     """Once the pulses stop, nothing can be said of when an item will be anywhere."""
     clock = encoder()

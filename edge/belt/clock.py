@@ -16,7 +16,9 @@ from typing import Protocol
 SPEED_WINDOW_S = 0.25  # the speed is a mean over so long: 50 pulses at 1 m/s and 5 mm a pulse
 LEAST_PULSES = 4  # of a window that a speed is read from
 KEPT_PULSES = 8_192  # of history: 8 s at 1 kHz, longer than an item stays between gate and diverter
-STALL_FACTOR = 8.0  # so many usual intervals without a pulse: the belt stands
+STALL_FACTOR = 8.0  # so many usual intervals without a pulse, and
+STALL_S = 0.1  # so long: the belt stands; pulses come in batches where the host is busy
+TRANSIT_S = 0.02  # a pulse may be on its way to us so long
 
 
 class BeltClock(Protocol):
@@ -86,7 +88,7 @@ class EncoderClock:
             return self._counts[-1] if self._counts else 0
 
     def position_mm(self, at_s: float) -> float:
-        """Between two pulses by proportion; after the last by speed, at most one pulse on."""
+        """Between two pulses by proportion; after the last by speed, as far as pulses may lag."""
         with self._lock:
             if not self._times_s:
                 return 0.0
@@ -97,16 +99,20 @@ class EncoderClock:
                 return self._between(index, at_s)
             speed = self._speed_mm_s(at_s)
             beyond_mm = speed * (at_s - self._times_s[-1])
-            return self._counts[-1] * self._mm + max(-self._mm, min(self._mm, beyond_mm))
+            most_mm = max(self._mm, abs(speed) * TRANSIT_S)
+            return self._counts[-1] * self._mm + max(-most_mm, min(most_mm, beyond_mm))
 
     def time_at(self, position_mm: float, *, now_s: float) -> float:
         """The last time it was there, or the time by the present speed."""
-        here_mm = self.position_mm(now_s)
         with self._lock:
-            if position_mm <= here_mm:
+            if not self._times_s:
+                return math.inf
+            last_s, last_mm = self._times_s[-1], self._counts[-1] * self._mm
+            if position_mm <= last_mm:
                 return self._last_time_at(position_mm, now_s)
             speed = self._speed_mm_s(now_s)
-        return now_s + (position_mm - here_mm) / speed if speed > 0 else math.inf
+        # From the last pulse, not from now: pulses may lag, and now would lag with them.
+        return last_s + (position_mm - last_mm) / speed if speed > 0 else math.inf
 
     def pulse_at(self, position_mm: float) -> int | None:
         """The count at which the belt is there or just past it."""
@@ -128,7 +134,7 @@ class EncoderClock:
         if span_s <= 0 or not steps:
             return 0.0
         silence_s = now_s - last_s
-        if silence_s > STALL_FACTOR * span_s / steps:
+        if silence_s > max(STALL_S, STALL_FACTOR * span_s / steps):
             return 0.0
         return pulses * self._mm / span_s
 

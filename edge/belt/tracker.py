@@ -46,6 +46,7 @@ class _Tracked:
     lead_s: float
     lead_mm: float
     trail_mm: float | None = None  # None while it is still in the beam
+    trail_s: float | None = None
     frames: list[Frame] = field(default_factory=list)
     seen: bool = False  # its window has passed, or its frames are complete
     crowd: str = ""  # why it cannot be parted from a neighbour
@@ -90,7 +91,8 @@ class Tracker:
         """The end of the newest item is past the trigger."""
         if self._last is not None:
             at_mm = self._clock.position_mm(at_s)
-            self._last.trail_mm = max(at_mm, self._last.trail_mm or self._last.lead_mm)
+            if self._last.trail_mm is None or at_mm > self._last.trail_mm:
+                self._last.trail_mm, self._last.trail_s = max(at_mm, self._last.lead_mm), at_s
             self._check_length(self._last, at_mm)
 
     def frame(self, frame: Frame) -> None:
@@ -185,11 +187,13 @@ class Tracker:
             barred = ("ambiguous", item.crowd)
         elif not item.frames:
             barred = ("fault", "stale: no frame was exposed while the item was in the picture")
-        end_mm = item.lead_mm if item.trail_mm is None else item.trail_mm
+        # Asked anew: pulses of the encoder that were on their way when the edge came are here now.
+        begin_mm = self._clock.position_mm(item.lead_s)
+        end_mm = begin_mm if item.trail_s is None else self._clock.position_mm(item.trail_s)
         return Item(
             frames=tuple(item.frames),
             trigger_s=item.lead_s,
             cause=item.cause,
             barred=barred,
-            place_mm=(item.lead_mm + end_mm) / 2,
+            place_mm=(begin_mm + end_mm) / 2,
         )
