@@ -149,6 +149,8 @@ class Outbox:
         """Now and then: delete what was acknowledged, drop what is too old, retry the disk."""
         now_s = self._clock()
         self._follow_clock()
+        if self._disk is not None:
+            self._disk.fold()
         if len(self._acked) >= DELETE_AT or now_s - self._delete_s >= DELETE_EVERY_S:
             self._delete_s = now_s
             self._delete_acked()

@@ -24,7 +24,7 @@ PRAGMA page_size=512;
 PRAGMA locking_mode=EXCLUSIVE;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
-PRAGMA wal_autocheckpoint=500;
+PRAGMA wal_autocheckpoint=2000;
 PRAGMA journal_size_limit=1048576;
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY,
@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS event (
 CREATE INDEX IF NOT EXISTS urgent ON event (id) WHERE urgent;
 """
 PROBE = "PRAGMA user_version=1;"  # writes a page; SQLite opens what it may only read as well
+# Commits, of some three pages each; SQLite folds at 2000 pages by itself, but in a commit's midst.
+FOLD_AT = 300
 LOCK_WAIT_S = 0.2  # nobody else should hold the file, and the daemon's loop waits with us
 SQL_VARIABLES = 500  # SQLite's oldest limit on ?s is 999
 
@@ -68,6 +70,7 @@ class Store:
         self.count = 0
         self.bytes = 0
         self._last_id = 0
+        self._unfolded = 0  # commits since the log was last folded into the file
         self.read_only = ""  # why nothing can be stored, in words
         try:
             self._open()
@@ -168,6 +171,17 @@ class Store:
         with self._commit():
             self._db.execute("UPDATE event SET stored_s = stored_s + ?", (by_s,))
 
+    def fold(self) -> None:
+        """Fold a long log into the file now; it waits for the disk, which a decision must not.
+
+        A fault of the disk is met, and told, by the next commit.
+        """
+        if self._path is None or self.read_only or self._unfolded < FOLD_AT:
+            return
+        self._unfolded = 0
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def close(self) -> None:
         """Fold the log into the file; idempotent."""
         self._db.close()
@@ -208,6 +222,7 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
+            self._unfolded += 1
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):  # a full disk has rolled back already
                 self._db.execute("ROLLBACK")

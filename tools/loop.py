@@ -108,7 +108,7 @@ class Line:
         conf.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n"
             f"persistence_location {self.folder}/\nautosave_interval 1\nautosave_on_changes true\n"
-            f"max_queued_messages 0\nset_tcp_nodelay {os.environ.get('NODELAY', 'false')}\n"
+            "max_queued_messages 0\n"
         )
         assert BROKER
         log = (self.folder / "mosquitto.log").open("ab")

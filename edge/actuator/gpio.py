@@ -106,11 +106,6 @@ class Switch:
 
 def lgpio_factory() -> Any:
     """gpiozero's pins through lgpio; raises ActuatorError, MissingExtraError."""
-    try:
-        from gpiozero.exc import GPIOZeroError
-        from gpiozero.pins.lgpio import LGPIOFactory
-    except ImportError as error:
-        raise MissingExtraError(f"gpiozero and lgpio are not installed; run: {INSTALL}") from error
     chips = sorted(CHIPS.glob("gpiochip*"))
     if not chips:
         raise ActuatorError(
@@ -123,6 +118,11 @@ def lgpio_factory() -> Any:
             f"no permission for {', '.join(shut)}: run sudo usermod -aG gpio USER, then log in "
             "again; under systemd: SupplementaryGroups=gpio"
         )
+    try:
+        from gpiozero.exc import GPIOZeroError
+        from gpiozero.pins.lgpio import LGPIOFactory
+    except ImportError as error:
+        raise MissingExtraError(f"gpiozero and lgpio are not installed; run: {INSTALL}") from error
     try:
         return LGPIOFactory()
     except (GPIOZeroError, OSError, RuntimeError) as error:
