@@ -113,7 +113,7 @@ def lgpio_factory() -> Any:
             'use kind = "simulated", or run the actuator on a Pi'
         )
     shut = [str(chip) for chip in chips if not os.access(chip, os.R_OK | os.W_OK)]
-    if shut:
+    if len(shut) == len(chips):
         raise ActuatorError(
             f"no permission for {', '.join(shut)}: run sudo usermod -aG gpio USER, then log in "
             "again; under systemd: SupplementaryGroups=gpio"
