@@ -313,6 +313,7 @@ class Daemon:
             },
             "drops": {"frames": self._capture.dropped, "decisions": self._reporter.undelivered},
             "camera_restarts": self._watch.restarts,
+            "seq": self._reporter.seq,
         }
         if self._movements:
             figures["movements"] = self._movements.counts

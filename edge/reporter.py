@@ -67,6 +67,11 @@ class Reporter:
         self._synced, self._synced_until_s = False, 0.0
         self.undelivered = 0  # decisions that no actuator heard of: offline, or too late
 
+    @property
+    def seq(self) -> int:
+        """The number of the newest event."""
+        return self._seq
+
     def report(self, item: Item, verdict: Verdict) -> Told:
         """Event to the disk first, then the decision to the network, then the queue onward."""
         self._seq += 1
