@@ -133,6 +133,7 @@ class Bin:
             ),
             "drops": {"frames": 0, "decisions": 0},
             "camera_restarts": 0,
+            "seq": self.seq,
         }
         for key, value in changed.items():
             figures[key] = {**figures[key], **value} if isinstance(value, dict) else value

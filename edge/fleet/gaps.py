@@ -41,6 +41,7 @@ class Standing:
     name: str
     boot: str
     complete: int
+    highest: int
     moved_ts: float
     asked: int
     asked_ts: float
@@ -68,9 +69,9 @@ class GapKeeper:
             if end > standing.complete:
                 self._advance(standing, end, now_ts)
                 continue
-            if not stored or now_ts - standing.moved_ts < self._wait_s:
+            if now_ts - standing.moved_ts < self._wait_s:
                 continue
-            missing = (standing.complete + 1, stored[0] - 1)
+            missing = (standing.complete + 1, stored[0] - 1 if stored else standing.highest)
             why = self._why_lost(standing, now_ts)
             if why:
                 self._give_up(standing, missing, why, now_ts)
@@ -173,6 +174,7 @@ def _standing(row: Any) -> Standing:
         name=row[bin_.name],
         boot=row[boot.boot],
         complete=row[boot.complete],
+        highest=row[boot.highest],
         moved_ts=row[boot.moved_ts],
         asked=row[boot.asked],
         asked_ts=row[boot.asked_ts],

@@ -315,6 +315,7 @@ def read_health(body: dict[str, Any], *, received_ts: float) -> dict[str, Any]:
         "confidence_mean": number(_part(body, "confidence"), "mean", 0, 1, needed=False),
         "camera_restarts": whole(body, "camera_restarts", 0, MAX_COUNT, needed=False),
         "clock": text(body, "clock", 16),
+        "seq": whole(body, "seq", 0, MAX_SEQ, needed=False),
     }
 
 

@@ -44,6 +44,8 @@ _SAME_STATE = (
     "bin.state = v.state AND bin.state_reason = v.state_reason AND bin.state_boot = v.state_boot"
 )
 _RUN_JOINS = "boot.complete >= excluded.run_from - 1 AND excluded.run_to > boot.complete"
+# A gap is as old as its discovery: a number after a long silence finds no old gap.
+_OPENS = "boot.complete >= boot.highest AND excluded.highest > boot.highest"
 
 
 class Statements:
@@ -64,7 +66,8 @@ class Statements:
             ("bin_id", "boot", "complete", "highest", "run_from", "run_to", "moved_ts"),
             f"""ON CONFLICT (bin_id, boot) DO UPDATE SET
             complete = CASE WHEN {_RUN_JOINS} THEN excluded.run_to ELSE boot.complete END,
-            moved_ts = CASE WHEN {_RUN_JOINS} THEN excluded.moved_ts ELSE boot.moved_ts END,
+            moved_ts = CASE WHEN {_RUN_JOINS} OR {_OPENS}
+                       THEN excluded.moved_ts ELSE boot.moved_ts END,
             highest = CASE WHEN excluded.highest > boot.highest
                       THEN excluded.highest ELSE boot.highest END,
             run_from = excluded.run_from, run_to = excluded.run_to""",

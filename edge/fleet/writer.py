@@ -195,8 +195,22 @@ class Writer:
             if ts - self._kept_health.get(id_, 0.0) >= self._health_every_s:
                 kept.append({**row, "bin_id": id_, "ts": ts})
         self._sql.healths.run(db, _by_id(rows))
+        self._sql.boots.run(db, self._told_numbers(batch))
         self._sql.health_log.run(db, kept)
         return {row["bin_id"]: row["ts"] for row in kept}
+
+    def _told_numbers(self, batch: Batch) -> Rows:
+        """How far a bin's numbers go by its own word, so that a lost last event is missed too."""
+        rows = []
+        for key, row in batch.healths.items():
+            seq, boot = row["seq"], row["boot"]
+            if not seq:
+                continue
+            complete = self._identities.first_number(key, boot, seq + 1) - 1
+            run = {"run_from": 0, "run_to": 0, "moved_ts": row["health_ts"]}
+            rows.append({"bin_id": self._ids[key], "boot": boot, "complete": complete} | run)
+            rows[-1]["highest"] = seq
+        return _in_order(rows)
 
     def _rest(self, db: sa.Connection, batch: Batch) -> None:
         table = schema.bin_
