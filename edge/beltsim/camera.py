@@ -16,7 +16,9 @@ from edge.cameras.base import BackEnd, CameraSpec
 from edge.values import Frame
 
 READOUT_S = 0.012  # from the exposure to the frame in memory
-AFTER_S = 2.0  # the camera goes on so long after the last item has passed it
+AFTER_MM = (
+    3000.0  # the camera goes on until the last item has left the belt, and the daemon with it
+)
 
 
 def open_camera(spec: CameraSpec) -> BeltCamera:
@@ -37,7 +39,7 @@ class BeltCamera(BackEnd):
         self._rng = np.random.default_rng(world.seed + 1)
         self._seq = 0
         last = world.things[-1]
-        self._end_s = world.time_of(last.lead_mm + world.camera_mm) + AFTER_S
+        self._end_s = world.time_of(last.lead_mm + AFTER_MM)
 
     def read(self) -> Frame | None:
         """The next frame that is not lost, once it is due; None after the last item."""

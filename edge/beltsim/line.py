@@ -37,7 +37,8 @@ from edge.wire import Topics
 
 LEAD_IN_S = 5.0  # from the making of the world to its start; the processes start meanwhile
 CONNECT_S = 10.0
-KICK_ORDER_S = 0.25  # kicks are worked off so much later, so that they come in the order of time
+LAST_S = 0.25  # for the last ack to come
+KICK_ORDER_S = 0.02  # kicks are worked off so much later, so that they come in the order of time
 
 
 @dataclass(slots=True)
@@ -164,13 +165,13 @@ class Line:
     ) -> None:
         self._closing.close()
 
-    def step(self, wait_s: float = 0.05) -> bool:
+    def step(self, wait_s: float = 0.02) -> bool:
         """Let a little time pass; False once the last item has left the belt."""
         time.sleep(wait_s)
         for child in self._children:
             child.check()
         now_s = time.monotonic()
-        over = now_s > self.end_s + KICK_ORDER_S
+        over = now_s > self.end_s + LAST_S
         self._paddles.settle(now_s if over else now_s - KICK_ORDER_S)
         return not over
 

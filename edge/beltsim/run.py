@@ -18,6 +18,7 @@ from edge.values import Pixels
 
 FILM_S = 6.0  # of a --gif
 FILM_FPS = 10.0
+VIEW_S = 0.05  # a picture shows what was so long ago: by then every movement is known
 MANY = 20  # items in the bins before a picture is taken, or a quarter of all
 
 
@@ -96,6 +97,7 @@ def _page(line: Line, port: int | None) -> Iterator[Page | None]:
 
 
 def _drawn(line: Line, now_s: float) -> Pixels:
+    now_s -= VIEW_S
     return draw(scene_of(line, now_s), counts_of(line, now_s))
 
 
