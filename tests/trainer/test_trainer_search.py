@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("optuna")
 pytest.importorskip("torch")
+pytest.importorskip("optuna")
 
 from typer.testing import CliRunner
 
