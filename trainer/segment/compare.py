@@ -121,6 +121,13 @@ def compare(
     return answers
 
 
+def _whole_line(part: dict[str, Any]) -> list[str]:
+    if not part["n"]:
+        return []
+    words = f"(median {part['iou_median']:.4f}, {part['over_0.9']:.1%} over 0.9, n {part['n']})"
+    return [f"  whole masks      IoU {part['iou_mean']:.4f} {words}"]
+
+
 def _mean_of(figures: dict[str, Any], part: str) -> float:
     return float(figures[part]["iou_mean"])
 
@@ -135,6 +142,7 @@ def as_text(answers: Sequence[dict[str, Any]]) -> str:
             f"({ms['p10']:.2f} to {ms['p90']:.2f}) a picture, IoU per ms {found['iou_per_ms']:.3f}",
             f"  photos           IoU {photos['iou_mean']:.4f} (median {photos['iou_median']:.4f}, "
             f"{photos['over_0.9']:.1%} over 0.9, n {photos['n']})",
+            *_whole_line(found["whole"]),
             f"  other surfaces   IoU {swapped['iou_mean']:.4f} "
             f"(median {swapped['iou_median']:.4f}, {swapped['over_0.9']:.1%} over 0.9)",
             f"  empty as empty   {found['empty']['seen_as_empty']:.1%} of {found['empty']['n']}",

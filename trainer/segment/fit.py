@@ -135,12 +135,16 @@ class Run:
         return float(loss.detach())
 
     def validate(self) -> tuple[float, float, float]:
-        """Of the averaged weights: mean IoU on photos, on other surfaces; share seen as empty."""
+        """Of the averaged weights: mean IoU on photos, on other surfaces; share seen as empty.
+
+        Photos whose mask is of a mere label count only where there are no others.
+        """
         self.judge.load_state_dict(self.ema.state)
         scores = scoring.judge(finder(self.judge, self.recipe, self.device), self.val)
-        means = []
-        for kinds in (("photo",), scoring.KINDS):
-            means.append(float(np.mean([s.iou for s in scores if s.scene.kind in kinds])))
+        photos = [s for s in scores if s.scene.kind == "photo"]
+        whole = [s for s in photos if s.scene.whole] or photos
+        swapped = [s for s in scores if s.scene.kind in scoring.KINDS]
+        means = [float(np.mean([s.iou for s in part])) for part in (whole, swapped)]
         empty = [s.area < scoring.LEAST_AREA for s in scores if s.scene.kind == "empty"]
         return means[0], means[1], float(np.mean(empty)) if empty else 1.0
 

@@ -240,10 +240,12 @@ def _card(
 
 
 def entries(found: dict[str, Any], source: Source) -> list[dict[str, Any]]:
-    """Lines of the card: mean IoU on photos, by class, on other surfaces; empty scenes."""
+    """Lines of the card: IoU on photos, by class and on other surfaces; empty scenes."""
     split = source.val_list.stem if source.val_list else "random validation split"
     of = {"data": source.name, "split": split}
     lines = [_entry("iou photos", found["photos"], of)]
+    if found["whole"]["n"]:
+        lines.append(_entry("iou photos with a whole mask", found["whole"], of))
     lines += [_entry(f"iou {name}", part, of) for name, part in found["per_class"].items()]
     lines.append(_entry("iou other surfaces", found["swapped"], of))
     lines += [_entry(f"iou on {name}", part, of) for name, part in found["per_surface"].items()]

@@ -17,6 +17,7 @@ from trainer.segment.pack import Packed, package
 from trainer.segment.recipe import SegmenterRecipe
 from trainer.segment.report import write_report
 from trainer.segment.scenes import Photos, SceneMaker
+from trainer.segment.truth import is_whole
 
 Say = Callable[[str], object]
 
@@ -57,11 +58,13 @@ def learning_of(
     with bar("decode training", len(source.train)) as tick:
         pixels = load_pixels(source.train, folders.cache, tick)
     masks, good = load_masks(source.train, folders.masks)
+    if recipe.scenes.whole_only:
+        good &= np.array([is_whole(*pair) for pair in zip(pixels, masks, strict=True)])
     names = np.array(source.train.classes)[source.train.targets]
     clear = np.isin(names, recipe.scenes.clear_classes.split())
     photos = Photos(pixels, masks, good, clear)
     say(
-        f"{len(photos.items)} of {len(source.train)} training pictures have a good mask, "
+        f"{len(photos.items)} of {len(source.train)} training pictures have a good and whole mask, "
         f"{len(photos.grounds)} others show card or paper to lay items on"
     )
     return Learning(SceneMaker(photos, recipe, device=device), photos.items, source.train.sha256())

@@ -35,6 +35,7 @@ class Scenes:
     seam_share: float = bounded(0.3, 0, 1)  # of the surfaces: two of them, with an edge between
     clear_share: float = bounded(0.5, 0, 1)  # of glass and plastic: see-through
     clear_classes: str = one_of("glass plastic")  # words that are names of folders
+    whole_only: int = bounded(1, 0, 1)  # leave out masks of a mere label; needs plain backgrounds
     bank: int = bounded(600, 1, 100_000)  # surfaces made for the scenes
     item_min: float = bounded(0.25, 0.05, 1)  # size of a pasted item, of the picture's diagonal
     item_max: float = bounded(0.95, 0.05, 2)

@@ -94,6 +94,7 @@ def _headline(packed: Packed) -> str:
 def _figures(scores: Sequence[Score]) -> str:
     found = scoring.results(list(scores))
     named = [("photos", found["photos"])]
+    named += [("photos with a whole mask", found["whole"])] if found["whole"]["n"] else []
     named += [(f"photos: {name}", part) for name, part in found["per_class"].items()]
     named += [("other surfaces", found["swapped"])]
     named += [(f"on {name}", part) for name, part in found["per_surface"].items()]

@@ -24,6 +24,7 @@ from trainer.intervals import Interval
 from trainer.masks import MASK_H, MASK_W, Mask, alpha_of
 from trainer.models import MEAN, STD
 from trainer.scoring import wilson
+from trainer.segment.truth import is_whole
 from trainer.surfaces import Kind, challenge_surface
 
 SEED = 2027  # of the swapped and the empty scenes
@@ -45,6 +46,7 @@ class Scene:
     kind: str
     pixels: Pixels  # (H, W, 3)
     truth: npt.NDArray[np.bool_]  # (MASK_H, MASK_W)
+    whole: bool = True  # a photo's mask outlines all of its item
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _of_photo(name: str, label: str, pixels: Pixels, mask: Mask) -> list[Scene]:
     kind = KINDS[int(rng.integers(len(KINDS)))]
     pasted = compose(pixels, mask, challenge_surface(kind, rng), rng)
     return [
-        Scene(name, label, "photo", pixels, mask > 128),
+        Scene(name, label, "photo", pixels, mask > 128, is_whole(pixels, mask)),
         Scene(name, label, kind, pasted, alpha_of(mask) > 0.5),
     ]
 
@@ -143,6 +145,8 @@ def best_threshold(scores: list[Score]) -> float:
 
 def summary(scores: list[Score]) -> dict[str, Any]:
     """Mean, median, share over 0.9 and a 95 % interval of the mean (bootstrap over pictures)."""
+    if not scores:
+        return {"n": 0}
     values = np.array([score.iou for score in scores])
     low, high = interval_of(values)
     return {
@@ -164,7 +168,7 @@ def interval_of(values: npt.NDArray[np.float64]) -> Interval:
 
 
 def results(scores: list[Score]) -> dict[str, Any]:
-    """Photos, swapped surfaces (all and by kind), classes, and the empty scenes."""
+    """Photos, those whose mask is whole, classes, other surfaces, and the empty scenes."""
     photos = [s for s in scores if s.scene.kind == "photo"]
     swapped = [s for s in scores if s.scene.kind in KINDS]
     empty = [s for s in scores if s.scene.kind == "empty"]
@@ -172,6 +176,7 @@ def results(scores: list[Score]) -> dict[str, Any]:
     labels = sorted({s.scene.label for s in photos})
     return {
         "photos": summary(photos),
+        "whole": summary([s for s in photos if s.scene.whole]),
         "per_class": {
             label: summary([s for s in photos if s.scene.label == label]) for label in labels
         },
