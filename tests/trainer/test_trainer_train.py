@@ -12,9 +12,14 @@ torch = pytest.importorskip("torch")
 from edge.errors import UsageError  # noqa: E402
 from tests.trainer.runs import run, states_equal, tiny  # noqa: E402
 from tests.trainer.synthetic import TINY_RECIPE  # noqa: E402
-from trainer.checkpoint import load_trained, save  # noqa: E402
+from trainer.backbones import NORMALISATIONS  # noqa: E402
+from trainer.checkpoint import Trained, load_trained, network, save  # noqa: E402
+from trainer.judge import to_input  # noqa: E402
 from trainer.objective import class_weights, hard_loss, soft_loss  # noqa: E402
 from trainer.recipe import parse_recipe  # noqa: E402
+from trainer.teachers import Teachers  # noqa: E402
+
+IMAGENET = NORMALISATIONS["imagenet"]
 
 pytestmark = pytest.mark.trainer
 
@@ -111,3 +116,25 @@ def test_class_weights_average_one() -> None:
     weights = class_weights(targets, 2, 0.5)
     assert float(weights[1] / weights[0]) == pytest.approx(2.0)
     assert float(weights[torch.from_numpy(targets)].mean()) == pytest.approx(1.0)
+
+
+def test_a_teacher_sees_the_view_in_its_own_normalisation() -> None:
+    """A ResNet that teaches a Lite gets the same pixels, normalised as it was trained with."""
+    teacher = tiny({"network.family": "resnet18"})
+    student = tiny({"network.family": "lite0"})
+    torch.manual_seed(1)
+    trained = Trained(network(teacher, 3).eval(), teacher, ("a", "b", "c"), 1, "")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    wanted = trained.net(to_input(pixels, mean=IMAGENET[0], std=IMAGENET[1]))
+    found = Teachers([trained], student.network)(to_input(pixels))
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_several_teachers_give_the_mean_of_their_logits() -> None:
+    """Two teachers of one kind: each logit is half the sum."""
+    recipe = tiny()
+    nets = [network(recipe, 3).eval() for _ in range(2)]
+    trained = [Trained(net, recipe, ("a", "b", "c"), 1, "") for net in nets]
+    views = torch.randn(2, 3, 32, 32)
+    found = Teachers(trained, recipe.network)(views)
+    assert torch.allclose(found, (nets[0](views) + nets[1](views)) / 2, atol=1e-5)
