@@ -9,16 +9,17 @@ from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.evidence import features_of
 from edge.preprocess import network_input
-from edge.runtime import Runtime
+from edge.runtime import Engine, Runtime
 from edge.values import Pixels, Prediction
 
 
 class Classifier:
     """A bundle opened for use; ready, and warm, when the constructor returns."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, engine: Engine | None = None) -> None:
+        """`engine` goes before `threads`."""
         self._bundle = bundle
-        self._runtime = Runtime(bundle.onnx, name=bundle.model_id, threads=threads)
+        self._runtime = Runtime(bundle.onnx, name=bundle.model_id, threads=threads, engine=engine)
         self._check_shapes()
         # The first run allocates; pay for it before an item waits.
         side = bundle.preprocessing.size_px

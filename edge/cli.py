@@ -234,6 +234,41 @@ def _as_text(row: dict[str, object]) -> str:
     return f"{row['path']}: {row['outcome']}  {best}{note}"
 
 
+@app.command()
+def bench(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose model; else the shipped one.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=10, max=100_000, help="Frames for each.")] = 120,
+    remember: Annotated[bool, typer.Option(help="Let `run` use the winner from now on.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Time every form of the network on this host, and choose the one that `run` takes."""
+    from edge.bench import as_text, bench, best
+    from edge.bundle import load_bundle
+    from edge.choice import fingerprint, siblings
+    from edge.choice import remember as keep
+    from edge.config import Config, load_config
+    from edge.parts import bench_memory
+    from edge.pictures import list_pictures, read_picture
+    from edge.shipped import default_model, samples
+
+    checked = load_config(config) if config else Config()
+    path = Path(checked.model.path) if checked.model.path else default_model()
+    bundles = {precision: load_bundle(place) for precision, place in siblings(path).items()}
+    frames = [read_picture(place) for place in list_pictures(samples() / "stills")]
+    timed = bench(bundles, frames, rounds=rounds)
+    choice = best(timed)
+    if as_json:
+        for one in timed:
+            print(json.dumps(one.as_dict()))
+        print(json.dumps({"choice": dataclasses.asdict(choice)}))
+    else:
+        print(as_text(timed, choice))
+    if remember:
+        keep(bench_memory(), fingerprint(list(bundles.values())), choice)
+
+
 @app.command("check-config")
 def check_config(config: ConfigPath = Path("config.toml")) -> None:
     """Tell all faults of a configuration at once, its model and routes included."""

@@ -10,7 +10,18 @@ from typing import Any
 from edge.values import Incoming, Message
 from edge.wire import answer_message
 
-VERBS = ("trigger", "reload", "pause", "resume", "model", "ping", "clear", "move", "resend", "pictures")
+VERBS = (
+    "trigger",
+    "reload",
+    "pause",
+    "resume",
+    "model",
+    "ping",
+    "clear",
+    "move",
+    "resend",
+    "pictures",
+)
 MAX_COMMAND_BYTES = 4096
 MAX_RESPONSE_TOPIC = 256
 STALE_S = 60.0  # a command that names its time is refused when older, or this far in the future

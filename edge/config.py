@@ -118,6 +118,9 @@ class ModelOptions:
         "", "A bundle's .onnx, its .json beside it; empty is the student that smartbin ships."
     )
     threads: int = option(1, "Threads of the network.", low=1, high=64)
+    choose: bool = option(
+        True, "Run the form and threads that `smartbin bench` found best on this hardware."
+    )
 
 
 @dataclass(frozen=True, slots=True)

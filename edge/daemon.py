@@ -38,7 +38,7 @@ from edge.parts import (
     camera_spec,
     hold_outbox,
     keeper_of,
-    load_model,
+    model_of,
     movements_of,
     outbox_of,
     picture_rules,
@@ -94,8 +94,8 @@ class Daemon:
         self._started_s = time.monotonic()
         self._lock = hold_outbox(config)
         self._keeper = keeper_of(config)
-        self._bundle = self._keeper.bundle if self._keeper else load_model(config)
-        self._classifier = Classifier(self._bundle, threads=config.model.threads)
+        self._bundle, engine = model_of(config, self._keeper)
+        self._classifier = Classifier(self._bundle, engine=engine)
         self._tray = tray_of(config)
         self._segmenter = segmenter_of(config, self._tray)
         self._origin = Origin(

@@ -22,6 +22,7 @@ from edge.belt.pins import Sensors
 from edge.brokers import Broker, read_password, tls_context
 from edge.bundle import Bundle, load_bundle
 from edge.cameras import CameraSpec
+from edge.choice import chosen
 from edge.classifier import Classifier
 from edge.config import Config, check_routes, where
 from edge.decide import Routes, Rules, decide
@@ -31,6 +32,7 @@ from edge.mqtt import Link
 from edge.outbox import Outbox, default_path
 from edge.places import state_folder
 from edge.reporter import Reporter
+from edge.runtime import Engine
 from edge.segmenters import Segmenter, build_segmenter
 from edge.shipped import default_model, samples
 from edge.tray import TrayMemory, load_tray
@@ -57,6 +59,30 @@ def load_model(config: Config) -> Bundle:
         return load_bundle(Path(config.model.path))
     except BundleError as error:
         raise BundleError(f"{where(config, 'model.path')}: {error}") from error
+
+
+def model_of(config: Config, keeper: ModelKeeper | None = None) -> tuple[Bundle, Engine]:
+    """The bundle to start with and how to run it; raises BundleError.
+
+    What `smartbin bench` remembers for this hardware counts for the bundle that is configured or
+    shipped; a model that came over the air is int8, and runs as configured.
+    """
+    plain = Engine(threads=config.model.threads)
+    if keeper is not None:
+        return keeper.bundle, plain
+    if not config.model.choose:
+        return load_model(config), plain
+    path = Path(config.model.path) if config.model.path else default_model()
+    try:
+        bundle, engine = chosen(path, bench_memory())
+    except BundleError:
+        return load_model(config), plain  # which says where the fault stands
+    return bundle, engine or plain
+
+
+def bench_memory() -> Path:
+    """Where `smartbin bench` remembers what is best here."""
+    return state_folder() / "runtime.json"
 
 
 def broker_of(config: Config) -> Broker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,14 @@ from edge.errors import BundleError
 from edge.preprocess import Input
 
 ort.set_default_logger_severity(3)  # errors only: it warns of a missing cpuinfo on every ARM start
+CPU = "CPUExecutionProvider"
+PROVIDERS = (
+    CPU,
+    "XnnpackExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "OpenVINOExecutionProvider",
+)
 FEATURES = "features"  # name of the second output, where there is one
 
 
@@ -37,20 +46,52 @@ def lean_options(*, threads: int) -> ort.SessionOptions:
     return options
 
 
-class Runtime:
-    """One network with one input, one output and perhaps its features, on the CPU."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How a network is run."""
 
-    def __init__(self, onnx: bytes, *, name: str, threads: int = 1) -> None:
+    threads: int = 1
+    provider: str = CPU
+    spinning: bool = False  # saves microseconds and costs an idle core; a bin mostly waits
+    arena: bool = True  # keeps its memory between runs
+
+    @property
+    def short(self) -> str:
+        """The provider's name for a table."""
+        return self.provider.removesuffix("ExecutionProvider")
+
+
+def version() -> str:
+    """Of onnxruntime."""
+    return str(ort.__version__)
+
+
+def providers() -> list[str]:
+    """Execution providers that can run a network here, the CPU's own first."""
+    there = [name for name in ort.get_available_providers() if name in PROVIDERS]
+    return [CPU, *(name for name in there if name != CPU)]
+
+
+class Runtime:
+    """One network with one input, one output and perhaps its features."""
+
+    def __init__(
+        self, onnx: bytes, *, name: str, threads: int = 1, engine: Engine | None = None
+    ) -> None:
+        """`engine` goes before `threads`."""
         self._name = name
+        engine = engine or Engine(threads=threads)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = engine.threads
         options.inter_op_num_threads = 1
-        # Spinning threads save microseconds and cost an idle core; a bin mostly waits.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        spins = "1" if engine.spinning else "0"
+        options.add_session_config_entry("session.intra_op.allow_spinning", spins)
+        options.enable_cpu_mem_arena = engine.arena
         if _int8_saturates():  # then slower kernels, with the answers of the others
             options.add_session_config_entry("session.x64quantprecision", "1")
+        used = list(dict.fromkeys((engine.provider, CPU)))
         try:
-            self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(onnx, options, providers=used)
         except Exception as error:  # onnxruntime's own exceptions share no nameable base
             raise BundleError(f"{name}: onnxruntime cannot open the network ({error})") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
