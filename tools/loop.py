@@ -40,7 +40,7 @@ from edge.classify import PictureClassifier
 from edge.shipped import samples
 from tools.soak import BROKER
 
-ITEMS_PER_S = 60
+ITEMS_PER_S = 20  # twice the fastest belt
 DEADLINE_MS = 2000
 ACK_MS = 1000
 ROOT = "bins/v1/loop/b1"
@@ -83,14 +83,16 @@ class Account:
 class Line:
     """Broker, daemon, actuator and subscriber."""
 
-    def __init__(self, folder: Path, *, port: int, mode: str, rate: float, chaos: bool) -> None:
+    def __init__(
+        self, folder: Path, *, port: int, mode: str, rate: float, chaos: bool, priority: int
+    ) -> None:
         self.folder, self.port, self.mode = folder, port, mode
         self.account = Account()
         self.record = folder / "record"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._config = self._write_config(rate, chaos)
         # Where others work on this machine too, the parts (not this bench) go first.
-        self._realtime = ["chrt", "-f", "10"] if os.geteuid() == 0 and not chaos else []
+        self._realtime = ["chrt", "-f", str(priority)] if os.geteuid() == 0 and priority else []
         self._topics = [f"{ROOT}/event"] + ([f"{ROOT}/decision"] if chaos else [])
 
     def start(self) -> None:
@@ -362,11 +364,16 @@ def _table(rows: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def a_line(
-    *, port: int, mode: str = "broker", rate: float = ITEMS_PER_S, chaos: bool = False
+    *,
+    port: int,
+    mode: str = "broker",
+    rate: float = ITEMS_PER_S,
+    chaos: bool = False,
+    priority: int = 0,
 ) -> Iterator[Line]:
     """A line in a folder of its own, ended whatever happens."""
     with tempfile.TemporaryDirectory(prefix="smartbin-loop-") as folder:
-        line = Line(Path(folder), port=port, mode=mode, rate=rate, chaos=chaos)
+        line = Line(Path(folder), port=port, mode=mode, rate=rate, chaos=chaos, priority=priority)
         try:
             yield line
         finally:
@@ -383,12 +390,21 @@ def main() -> None:
     parser.add_argument("--chaos", action="store_true")
     parser.add_argument("--rate", type=float, default=ITEMS_PER_S, help="items a second")
     parser.add_argument("--port", type=int, default=18851)
+    parser.add_argument(
+        "--priority", type=int, default=10, help="chrt -f of the parts, as root; 0: none"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the table there")
     given = parser.parse_args()
     if BROKER is None:
         sys.exit("mosquitto is not installed; run: sudo apt-get install mosquitto")
-    with a_line(port=given.port, mode=given.mode, rate=given.rate, chaos=given.chaos) as line:
+    with a_line(
+        port=given.port,
+        mode=given.mode,
+        rate=given.rate,
+        chaos=given.chaos,
+        priority=given.priority,
+    ) as line:
         run = chaos(line, given.items, given.seed) if given.chaos else latency(line, given.items)
     print(run)
     if given.out:
