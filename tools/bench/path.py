@@ -1,0 +1,247 @@
+"""The whole path, JPEG or raw frame to a message that a subscriber has: ours and a tutorial's.
+
+The tutorial's script is written here as most of them write it: cv2.imdecode, rembg's remove, a
+PIL-like resize and normalisation in float, onnxruntime with its defaults, paho's publish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.brokers import Broker
+from edge.bundle import load_bundle
+from edge.classifier import Classifier
+from edge.config import Config
+from edge.decide import Routes, Rules
+from edge.judge import Judge
+from edge.mqtt import Link
+from edge.outbox import Outbox
+from edge.pictures import decode_picture
+from edge.postman import Postman
+from edge.reporter import Reporter
+from edge.segmenters.whole import WholeFrame
+from edge.shipped import samples, shipped
+from edge.values import Frame, Item, Pixels
+from edge.wire import Origin, Topics
+from tests.harness import Mosquitto
+from tools.bench.timing import Spent, allocated, interleaved
+
+TOPIC = "bins/v1/bench/b1/decision"
+WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way to get from a picture to a message."""
+
+    name: str
+    spent: Spent
+    peak_mb: float  # Python and numpy memory of one decision
+
+
+class Ears:
+    """A subscriber that says when a message has arrived."""
+
+    def __init__(self, port: int) -> None:
+        self._heard: queue.Queue[bytes] = queue.Queue()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = lambda client, data, message: self._heard.put(message.payload)
+        ready: queue.Queue[bool] = queue.Queue()
+        self._client.on_subscribe = lambda *_: ready.put(True)
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe(TOPIC, qos=1)
+        self._client.loop_start()
+        ready.get(timeout=WAIT_S)
+
+    def wait(self) -> bytes:
+        return self._heard.get(timeout=WAIT_S)
+
+    def close(self) -> None:
+        self._client.loop_stop()
+        self._client.disconnect()
+
+
+class Ours:
+    """The daemon's own steps, outbox on the disk included."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        bundle = load_bundle(shipped("models/student.int8.onnx"))
+        rules = Rules(bundle.labels, bundle.thresholds, bundle.min_margin, 0.6)
+        routes = Routes("rest", {label: label for label in bundle.labels})
+        deadline_s = Config().decision.deadline_ms / 1000
+        self._judge = Judge(
+            segmenter=WholeFrame(),
+            classifier=Classifier(bundle),
+            rules=rules,
+            routes=routes,
+            deadline_s=deadline_s,
+        )
+        origin = Origin(Topics("bench", "b1"), "0" * 12, bundle.model_id, "bench")
+        outbox = Outbox(folder / "outbox.db", max_bytes=10**8, max_days=1)
+        postman = Postman(outbox, per_s=1000)
+        self._link = Link(
+            broker=Broker("127.0.0.1", port), client_id="ours", on_ack=postman.acknowledge
+        )
+        self._link.start()
+        until_s = time.monotonic() + WAIT_S
+        while not self._link.connected and time.monotonic() < until_s:
+            time.sleep(0.01)
+        self._reporter = Reporter(
+            origin=origin, link=self._link, outbox=outbox, postman=postman, deadline_s=deadline_s
+        )
+        self._seq = 0
+
+    def decide(self, pixels: Pixels) -> None:
+        self._seq += 1
+        now_s = time.monotonic()
+        item = Item((Frame(pixels, now_s, self._seq),), now_s, "bench")
+        self._reporter.report(item, self._judge.judge(item))
+
+    def close(self) -> None:
+        self._link.stop()
+
+
+class Tutorial:
+    """A plain script; `session` of rembg, or None."""
+
+    def __init__(self, port: int, session: Any) -> None:
+        import onnxruntime as ort
+
+        self._session, self._rembg = ort.InferenceSession(_plain_network()), session
+        self._labels = load_bundle(shipped("models/student.fp32.onnx")).labels
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def decide(self, bgr: Pixels) -> None:
+        if self._rembg is not None:
+            from rembg import remove
+
+            cut = remove(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), session=self._rembg)
+            rgb = np.asarray(cut)[..., :3]
+        else:
+            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        resized = cv2.resize(rgb, (224, 224))
+        x = (resized.astype(np.float32) - 127.0) / 128.0
+        x = np.expand_dims(np.transpose(x, (2, 0, 1)), 0)
+        logits = self._session.run(None, {self._session.get_inputs()[0].name: x})[0][0]
+        probs = np.exp(logits - logits.max())
+        probs /= probs.sum()
+        best = int(np.argmax(probs))
+        told = {"label": self._labels[best], "confidence": float(probs[best]), "ts": time.time()}
+        self._client.publish(TOPIC, json.dumps(told), qos=1)
+
+    def close(self) -> None:
+        self._client.loop_stop()
+        self._client.disconnect()
+
+
+def _plain_network() -> bytes:
+    """Our fp32 student as a tutorial has one: (1, 3, 224, 224) float32."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(load_bundle(shipped("models/student.fp32.onnx")).onnx)
+    # Floats come normalised: undo our own input steps by putting their inverse before them.
+    graph = model.graph
+    graph.input[0].name = "bytes_in"
+    for node in graph.node:
+        node.input[:] = ["bytes_f" if name == "pixels" else name for name in node.input]
+    for node in graph.node:
+        if node.op_type == "Cast":
+            node.op_type = "Identity"
+            del node.attribute[:]
+    graph.initializer.append(onnx.numpy_helper.from_array(np.float32(128), "back_scale"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.float32(127), "back_shift"))
+    steps = [
+        helper.make_node("Transpose", ["float_in"], ["nhwc"], perm=[0, 2, 3, 1]),
+        helper.make_node("Mul", ["nhwc", "back_scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "back_shift"], ["bytes_f"]),
+    ]
+    for at, node in enumerate(steps):
+        graph.node.insert(at, node)
+    del graph.input[:]
+    shape = [1, 3, 224, 224]
+    graph.input.append(helper.make_tensor_value_info("float_in", TensorProto.FLOAT, shape))
+    del graph.value_info[:]
+    return bytes(model.SerializeToString())
+
+
+@contextmanager
+def _broker() -> Iterator[tuple[int, Path]]:
+    with tempfile.TemporaryDirectory(prefix="smartbin-bench-") as name:
+        broker = Mosquitto(Path(name)).start()
+        try:
+            yield broker.port, Path(name)
+        finally:
+            broker.stop()
+
+
+def rembg_session() -> Any:
+    """rembg's u2netp, or None where rembg or its weights cannot be had."""
+    try:
+        from rembg import new_session
+
+        return new_session("u2netp")
+    except Exception as error:
+        print(f"rembg u2netp: not here ({type(error).__name__}); its row is left out")
+        return None
+
+
+def whole_path(rounds: int) -> list[Row]:
+    """Every way, interleaved in one run, to the arrival of its message."""
+    jpeg = (samples() / "stills" / "can_wood.jpg").read_bytes()
+    raw = cv2.resize(decode_picture(jpeg, name="sample"), (1280, 720))
+    bgr = np.ascontiguousarray(raw[..., ::-1])
+    session = rembg_session() if os.environ.get("U2NET_HOME") else None
+    with _broker() as (port, folder):
+        ears, ours, plain = Ears(port), Ours(port, folder), Tutorial(port, None)
+        ways: dict[str, Callable[[], None]] = {
+            "ours, JPEG 512x384": lambda: ours.decide(decode_picture(jpeg, name="x")),
+            "script, JPEG 512x384": lambda: plain.decide(_decoded(jpeg)),
+            "ours, raw 1280x720": lambda: ours.decide(raw),
+            "script, raw 1280x720": lambda: plain.decide(bgr),
+        }
+        if session is not None:
+            cutting = Tutorial(port, session)
+            ways["script with rembg u2netp, JPEG 512x384"] = lambda: cutting.decide(_decoded(jpeg))
+        told = {name: _heard(step, ears) for name, step in ways.items()}
+        slow = [name for name in told if "rembg" in name]
+        spent = interleaved({n: s for n, s in told.items() if n not in slow}, rounds=rounds)
+        # Some rounds of all, so that rembg's row stands in the same minutes as the others.
+        spent |= {
+            n: s
+            for n, s in interleaved(told, rounds=max(10, rounds // 10), warm=2).items()
+            if n in slow
+        }
+        rows = [Row(name, spent[name], allocated(told[name])[0]) for name in told]
+        ears.close()
+        ours.close()
+        plain.close()
+    return rows
+
+
+def _decoded(jpeg: bytes) -> Pixels:
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
+
+
+def _heard(step: Callable[[], None], ears: Ears) -> Callable[[], None]:
+    def until_heard() -> None:
+        step()
+        ears.wait()
+
+    return until_heard
