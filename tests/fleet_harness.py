@@ -93,7 +93,8 @@ class Bin:
         confidence = min(1.0, max(0.0, confidence))
         outcome = outcome or ("sorted" if confidence >= 0.7 else "unknown")
         route = "glass" if outcome == "sorted" else "residual"
-        rest = (label, confidence), ("metal" if label != "metal" else "paper", 1 - confidence)
+        second = min(1 - confidence, 0.8 * confidence)
+        rest = (label, confidence), ("metal" if label != "metal" else "paper", second)
         decision = Decision(
             outcome, label, route, confidence, rest, f"{label} with {confidence:.2f}"
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640, 160  # user units; the page scales them
+WIDE = 1120  # of a chart over the whole page
 LEFT, BOTTOM, TOP, RIGHT = 40, 22, 8, 6
 COLOURS = 8  # classes c0..c7 in the style sheet
 
@@ -18,8 +19,9 @@ def bars(
     """Stacked counts by hour; `names` gives order and colour, the rest is grey."""
     known = {name: n % COLOURS for n, name in enumerate(names)}
     top = max((sum(row.values()) for row in hours.values()), default=0) or 1
-    width = (WIDTH - LEFT - RIGHT) / (to_hour - from_hour + 1)
-    parts = [_axes(top)]
+    width = (WIDE - LEFT - RIGHT) / (to_hour - from_hour + 1)
+    step = 3 if to_hour - from_hour < 48 else 24
+    parts = [_axes(top, right=WIDE - RIGHT)]
     for hour in range(from_hour, to_hour + 1):
         x, y = LEFT + (hour - from_hour) * width, float(HEIGHT - BOTTOM)
         for name, n in sorted(hours.get(hour, {}).items(), key=lambda pair: known.get(pair[0], 99)):
@@ -30,9 +32,9 @@ def bars(
                 f'<rect class="{tone}" x="{x + 1:.1f}" y="{y:.1f}" width="{max(1, width - 2):.1f}" '
                 f'height="{height:.1f}"><title>{escape(name)}: {n}</title></rect>'
             )
-        if hour % 6 == 0:
+        if hour % step == 0:
             parts.append(_text(x + width / 2, HEIGHT - 6, f"{hour % 24:02d}:00", "middle"))
-    return _svg(parts, "Decisions by hour and class, UTC")
+    return _svg(parts, "Decisions by hour and class, UTC", width=WIDE)
 
 
 def lines(
@@ -75,11 +77,11 @@ def lines(
     return _svg(parts, title)
 
 
-def _axes(top: float, bottom: float = 0.0, unit: str = "") -> str:
+def _axes(top: float, bottom: float = 0.0, unit: str = "", *, right: float = WIDTH - RIGHT) -> str:
     floor = HEIGHT - BOTTOM
     return (
-        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{floor}" y2="{floor}"/>'
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP}" y2="{TOP}"/>'
+        f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{floor}" y2="{floor}"/>'
+        f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{TOP}" y2="{TOP}"/>'
         + _text(LEFT - 5, TOP + 8, _short(top) + unit, "end")
         + _text(LEFT - 5, floor, _short(bottom), "end")
     )
@@ -102,9 +104,9 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _svg(parts: Sequence[str], title: str) -> Markup:
+def _svg(parts: Sequence[str], title: str, *, width: int = WIDTH) -> Markup:
     # Every part is ours, or escaped where it was made.
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {width} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}">' + "".join(parts) + "</svg>"
     )

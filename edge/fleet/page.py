@@ -209,7 +209,7 @@ class Page:
         wish = Wish(
             search=ask.get("q", "")[:100],
             state=ask["state"] if ask.get("state") in STATES else "",
-            sort=ask["sort"] if ask.get("sort") in SORTS else "name",
+            sort=ask["sort"] if ask.get("sort") in SORTS else "state",
             down=ask.get("down") == "1",
             page=_page(ask.get("page")),
         )

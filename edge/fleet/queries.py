@@ -15,6 +15,7 @@ from edge.fleet.database import Database
 
 PAGE = 50
 SORTS = ("name", "state", "event", "model", "temperature", "outbox", "confidence", "p99")
+STATES = ("degraded", "stopped", "init", "unseen", "ready")  # the worse first
 Row = Mapping[str, Any]
 
 
@@ -24,7 +25,7 @@ class Wish:
 
     search: str = ""
     state: str = ""  # one of the states, "wrong" for bins with an alert, empty for all
-    sort: str = "name"
+    sort: str = "state"
     down: bool = False
     page: int = 0
 
@@ -71,14 +72,14 @@ class Queries:
         return [{**row, "alerts": wrong.get(row["id"], [])} for row in rows], n
 
     def _chosen(self, wish: Wish) -> list[Any]:
-        bin_, alert = schema.bin_.c, schema.alert.c
+        bin_ = schema.bin_.c
         where: list[Any] = [bin_.retired == (1 if wish.state == "retired" else 0)]
         for word in wish.search.split()[:4]:
             like = f"%{_escaped(word.lower())}%"
             text = sa.func.lower(bin_.site + "/" + bin_.name + " " + bin_.model)
             where.append(text.like(like, escape="\\"))
         if wish.state == "wrong":
-            where.append(bin_.id.in_(sa.select(alert.bin_id).where(alert.closed_ts.is_(None))))
+            where.append(bin_.id.in_(_with_alerts()))
         elif wish.state == "throttled":
             where.append(bin_.throttled > 0)
         elif wish.state and wish.state != "retired":
@@ -131,7 +132,9 @@ class Queries:
             query = query.where(alert.c.closed_ts.is_(None))
         if kind:
             query = query.where(alert.c.kind == kind)
-        order = (alert.c.closed_ts.is_not(None), alert.c.opened_ts.desc(), alert.c.id.desc())
+        bad = [name for name, about in KINDS.items() if about.severity == "bad"]
+        mild = alert.c.kind.not_in(bad)
+        order = (alert.c.closed_ts.is_not(None), mild, alert.c.opened_ts.desc(), alert.c.id.desc())
         rows = self._all(query.order_by(*order).limit(PAGE).offset(PAGE * max(0, page)))
         return [{**row, "about": KINDS[row["kind"]]} for row in rows if row["kind"] in KINDS]
 
@@ -212,9 +215,10 @@ def _order(wish: Wish) -> list[Any]:
     columns: dict[str, Any] = {
         "name": bin_.site,
         "state": sa.case(
-            {"lost": 0, "degraded": 1, "stopped": 2, "init": 3, "unseen": 4},
-            value=bin_.state,
-            else_=5,
+            (bin_.state == "lost", 0),
+            (bin_.id.in_(_with_alerts()), 1),
+            *((bin_.state == state, n) for n, state in enumerate(STATES, start=2)),
+            else_=9,
         ),
         "event": bin_.event_ts,
         "model": bin_.model,
@@ -228,6 +232,11 @@ def _order(wish: Wish) -> list[Any]:
     if wish.sort == "name" and wish.down:
         return [first, bin_.name.desc()]
     return [first, bin_.site, bin_.name]
+
+
+def _with_alerts() -> Any:
+    alert = schema.alert.c
+    return sa.select(alert.bin_id).where(alert.closed_ts.is_(None))
 
 
 def _escaped(word: str) -> str:
