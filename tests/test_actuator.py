@@ -17,10 +17,14 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from edge import doctor, parts
 from edge.actuator import gpio
+from edge.actuator.answers import Answers, ack_messages
 from edge.actuator.gpio import Pins
-from edge.actuator.values import ActuatorError
+from edge.actuator.values import Ack, ActuatorError, Order
+from edge.brokers import Broker
 from edge.config import load_config, parse_config
 from edge.errors import ConfigError
+from edge.mqtt import Link
+from edge.wire import Topics
 from tests.harness import ROOT, SEARCH, Listener, Mosquitto, RunningDaemon, wait_for
 from tests.test_daemon import payloads, publish, states
 from tests.test_wire import check_payload
@@ -567,3 +571,74 @@ def test_the_doctor_says_why_there_is_no_gpio(
     monkeypatch.setattr(gpio.os, "access", lambda *_: False)
     found = examine(path, monkeypatch, Pins)
     assert "no permission for" in found.detail and "usermod -aG gpio" in found.detail
+
+
+def test_the_two_minute_read_is_a_good_configuration() -> None:
+    """docs/actuators.md, "Wire a servo": its lines are accepted with the shipped routes."""
+    text = (ROOT / "docs" / "actuators.md").read_text()
+    block = text.split("In `config.toml`:")[1].split("Then, with")[0]
+    shipped = (ROOT / "config.toml").read_text()
+    before, after = shipped.split("[actuator]", 1)
+    rest = after.split("[outbox]", 1)[1]
+    config = parse_config(f"{before}{block.replace(chr(10) + '    ', chr(10))}[outbox]{rest}")
+    assert config.actuator.mode == "local"
+    assert config.actuator.devices["flap"].routes == {"packaging": 60, "paper": -60, "glass": 30}
+
+
+# Answers
+
+
+def test_an_ack_waits_for_the_broker_and_arrives_once(mosquitto: Mosquitto, listen: Listen) -> None:
+    """Said while there was no connection, it is sent at the next one, and then let go of."""
+    mosquitto.stop()
+    answers = Answers()
+    link = Link(
+        broker=Broker("127.0.0.1", mosquitto.port, retry_max_s=0.5),
+        client_id="answers",
+        on_ack=answers.acknowledged,
+    )
+    (message,) = ack_messages(Ack("b-1", "done", 1.0), topics=Topics("test", "b1"))
+    answers.send(message, link)
+    link.start()
+    assert answers.retry(link) == 1
+    mosquitto.start()
+    listener = listen(mosquitto.port)
+    wait_for(lambda: answers.retry(link) == 0, what="the broker to take it")
+    wait_for(lambda: listener.of("ack"), what="the ack")
+    time.sleep(0.2)
+    assert len(listener.of("ack")) == 1
+    link.stop()
+
+
+def test_an_ack_that_nobody_waits_for_any_more_is_let_go() -> None:
+    """After a minute, and never more than the bound."""
+    now = [0.0]
+    answers = Answers(clock=lambda: now[0])
+    link = Link(broker=Broker("127.0.0.1", 1), client_id="answers")  # never started
+    for n in range(600):
+        for message in ack_messages(Ack(f"b-{n}", "done", 1.0), topics=Topics("test", "b1")):
+            answers.send(message, link)
+    assert answers.retry(link) == 500
+    now[0] = 61.0
+    assert answers.retry(link) == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "count"),
+    [
+        ("", 1),
+        (f"{TOPIC}/ack", 1),
+        ("plc/answers", 2),
+        (f"{TOPIC}/answer/plc", 2),
+        (f"{TOPIC}/state", 1),
+        (f"{TOPIC}/decision", 1),
+        ("plc/#", 1),
+        ("x" * 300, 1),
+    ],
+)
+def test_an_answer_goes_only_where_it_cannot_be_taken_for_more(reply: str, count: int) -> None:
+    """Always on ack; elsewhere where it was asked for, unless that is another topic of the bin."""
+    order = Order("b-1", "left", 0.0, 1.0, reply_topic=reply, correlation=b"k")
+    messages = ack_messages(Ack("b-1", "done", 1.0), topics=Topics("test", "b1"), order=order)
+    assert len(messages) == count and messages[0].topic == f"{TOPIC}/ack"
+    assert all(m.correlation == b"k" and not m.retain for m in messages)
