@@ -147,6 +147,7 @@ class Matter:
 
     mask: Mask
     strength: float  # its clearest cells, in multiples of what counts as change; 0 where none
+    hard_frac: float  # of the picture: cells that are no shadow, those of thin lines included
 
 
 class Reference:
@@ -173,12 +174,13 @@ class Reference:
         self.changes(scene)
         over = self._over()
         over[shaded(self._rest, self._limit)] = 0
-        mask = solid(over)
+        mask = enclosed(over)
         there = mask != 0
+        hard_frac = cv2.countNonZero(over) / over.size
         if not there.any():
-            return Matter(mask, 0.0)
+            return Matter(mask, 0.0, hard_frac)
         times = (np.abs(self._rest) / self._limit).max(axis=0)[there]
-        return Matter(mask, float(np.percentile(times, STRENGTH_PERCENTILE)))
+        return Matter(mask, float(np.percentile(times, STRENGTH_PERCENTILE)), hard_frac)
 
     def limits(self, levels: Planes, slack: Planes | float = 0.0) -> Planes:
         """By how much each plane of `levels` must differ to count as change."""
@@ -225,6 +227,16 @@ def solid(mask: Mask) -> Mask:
     mask = cast(Mask, cv2.morphologyEx(mask, cv2.MORPH_CLOSE, CLOSE))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cast(Mask, cv2.drawContours(mask, outlines, -1, 1, cv2.FILLED))
+
+
+def enclosed(mask: Mask) -> Mask:
+    """Join and fill first, then drop single cells: a bottle's outline is one cell wide."""
+    if not mask.any():
+        return mask
+    mask = cast(Mask, cv2.morphologyEx(mask, cv2.MORPH_CLOSE, CLOSE))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    mask = cast(Mask, cv2.drawContours(mask, outlines, -1, 1, cv2.FILLED))
+    return cast(Mask, cv2.medianBlur(mask, 3))
 
 
 class RestWatch:

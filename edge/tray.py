@@ -26,6 +26,8 @@ MAX_CELLS = 96 * 96
 MAX_FILE_BYTES = 4_000_000
 ADAPT_EVERY_S = 0.5
 ADAPT_S = 120.0  # a known tray follows dirt and daylight within this time
+# Of the picture, cells that no shadow explains: the edges of clear glass, where little is filled.
+MOST_HARD = 0.004
 MOST_CHANGED = 0.6  # of the picture: the camera was moved, or this is another tray
 
 
@@ -92,7 +94,7 @@ class TrayMemory:
             return False
         scene = scene_of(frame.pixels)
         matter = self._reference.matter(scene)
-        if matter.mask.mean() >= self.min_area_frac:
+        if matter.mask.mean() >= self.min_area_frac or matter.hard_frac >= MOST_HARD:
             return False
         since_s = frame.captured_s - self._adapted_s
         if since_s >= ADAPT_EVERY_S:
