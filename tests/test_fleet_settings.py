@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from edge.cli import app
 from edge.errors import ConfigError, UsageError
 from edge.fleet.settings import Settings, parse_settings, template
+from tests.harness import ROOT
 
 
 def faults_of(text: str) -> list[str]:
@@ -111,3 +114,13 @@ def test_users_are_made_on_the_command_line(tmp_path: Path) -> None:
     assert run("remove", "bob").exit_code == 0
     assert isinstance(run("remove", "bob").exception, UsageError)
     assert b"long-enough" not in (tmp_path / "f.db").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_unit_is_locked_down() -> None:
+    """systemd itself rates its exposure at 2.0 of 10 or less, and finds no fault in it."""
+    unit = ROOT / "systemd" / "smartbin-fleet.service"
+    command = ["systemd-analyze", "security", "--offline=true", str(unit)]
+    rated = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", rated)
+    assert found and float(found[1]) <= 2.0, rated[-300:]
