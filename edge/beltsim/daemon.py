@@ -11,6 +11,7 @@ import logging
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from edge.beltsim.fate import SAFE
@@ -36,6 +37,7 @@ bin = "{bin}"
 [camera]
 source = "file:{folder}/world.json"
 fps = {fps}
+timeout_s = 25
 [trigger]
 kind = "gate"
 [decision]
@@ -133,6 +135,13 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def starting_time_s() -> float:
+    """How long this host takes to start a process of the line, just now."""
+    began_s = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import edge.daemon"], check=True)
+    return time.monotonic() - began_s
 
 
 def start_daemon(folder: Path) -> Child:

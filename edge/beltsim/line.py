@@ -25,6 +25,7 @@ from edge.beltsim.daemon import (
     moves_since,
     start_actuator,
     start_daemon,
+    starting_time_s,
 )
 from edge.beltsim.fate import Fate
 from edge.beltsim.layout import Setup
@@ -35,7 +36,8 @@ from edge.mqtt import Link
 from edge.values import Incoming
 from edge.wire import Topics
 
-LEAD_IN_S = 5.0  # from the making of the world to its start; the processes start meanwhile
+LEAD_IN = 3.0  # times a process's start: daemon, camera and actuator start before the belt does
+LEAST_LEAD_IN_S = 2.0
 CONNECT_S = 10.0
 LAST_S = 0.25  # for the last ack to come
 KICK_ORDER_S = 0.02  # kicks are worked off so much later, so that they come in the order of time
@@ -124,7 +126,7 @@ class Line:
         self.setup = setup
         self.world = World(
             seed=setup.seed,
-            start_s=time.monotonic() + LEAD_IN_S,
+            start_s=time.monotonic() + LEAST_LEAD_IN_S + LEAD_IN * starting_time_s(),
             items=setup.items,
             per_min=setup.per_min,
             speed_mm_s=setup.speed_mm_s,
