@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import importlib.util
 import os
@@ -28,8 +29,15 @@ from edge.config import Config, check_routes
 from edge.errors import SmartbinError
 from edge.health import available_memory_mb, clock_synced, temperature_c, throttle_bits
 from edge.mqtt import Link
-from edge.parts import broker_of, camera_spec, load_model, outbox_path
-from edge.values import Incoming, Message
+from edge.parts import (
+    broker_of,
+    camera_spec,
+    load_model,
+    outbox_path,
+    segmenter_of,
+    tray_of,
+)
+from edge.values import Frame, Incoming, Item, Message
 from edge.wire import Topics
 
 Grade = Literal["good", "warning", "fault"]
@@ -118,6 +126,29 @@ def _model(config: Config) -> Finding:
     ms = _median_ms(bundle, config.model.threads)
     detail = f"{bundle.model_id}, {len(bundle.onnx)} bytes, {ms:.2f} ms with preprocessing"
     return Finding("model", "good", detail)
+
+
+def _segmenter(config: Config) -> Finding:
+    tray = tray_of(config)
+    known = "a stored tray" if tray.known else "no stored tray"
+    if config.segmenter.kind == "none":
+        return Finding("segmenter", "good", f"none: whole frames are judged; {known}")
+    with contextlib.closing(segmenter_of(config, tray, patient=True)) as segmenter:
+        pixels = np.full((config.camera.height_px, config.camera.width_px, 3), 127, np.uint8)
+        frame = Frame(pixels, captured_s=0.0, seq=1)
+        item = Item((frame,), trigger_s=0.0, cause="frame")
+        segmenter.cut(frame, item)  # the first one of rembg's starts its process
+        started_s = time.perf_counter()
+        note = segmenter.cut(frame, item).note
+        ms = (time.perf_counter() - started_s) * 1000
+    detail = f"{segmenter.name}: {ms:.1f} ms a frame; {known}"
+    if "process" in note or "no mask" in note:
+        remedy = "see segmenter.timeout_s and memory_mb, or choose another segmenter.kind"
+        return Finding("segmenter", "warning", f"{detail}; {note}", remedy)
+    if segmenter.name == "difference" and not tray.known and config.trigger.kind != "presence":
+        remedy = "run smartbin tray and set tray.path; only the presence trigger learns it itself"
+        return Finding("segmenter", "warning", f"{detail}; items would be judged whole", remedy)
+    return Finding("segmenter", "good", detail)
 
 
 def _median_ms(bundle: Bundle, threads: int) -> float:
@@ -250,6 +281,7 @@ CHECKS: dict[str, Callable[[Config], Finding]] = {
     "permissions": _permissions,
     "camera": _camera,
     "model": _model,
+    "segmenter": _segmenter,
     "broker": _broker,
     "clock": _clock,
     "disk": _disk,

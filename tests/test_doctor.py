@@ -69,3 +69,16 @@ def test_throttle_bits_are_none_where_no_firmware_tells_them() -> None:
     """Elsewhere than on a Pi the figure is missing, not zero."""
     pi = Path("/sys/devices/platform/soc/soc:firmware/get_throttled").exists()
     assert (throttle_bits() is not None) == pi
+
+
+def test_a_segmenter_that_will_not_work_here_is_said(write_config: Write, tmp_path: Path) -> None:
+    """difference without a tray to compare with; a network that is not there; none is good."""
+    extra = '[segmenter]\nkind = "difference"'
+    _, found = examine(write_config(free_port(), extra=extra))
+    assert found["segmenter"]["grade"] == "warning"
+    assert "smartbin tray" in found["segmenter"]["remedy"]
+    extra = f'[segmenter]\nkind = "tiny"\nmodel = "{tmp_path}/absent.onnx"'
+    code, found = examine(write_config(free_port(), extra=extra))
+    assert code == 1 and "segmenter.model" in found["segmenter"]["detail"]
+    _, found = examine(write_config(free_port()))
+    assert found["segmenter"]["grade"] == "good"
