@@ -56,7 +56,7 @@ from edge.triggers import Trigger
 from edge.uncertain.collector import PictureCollector
 from edge.update.keeper import ModelKeeper
 from edge.update.updater import note_body
-from edge.values import Incoming, Item, Message
+from edge.values import Decision, Incoming, Item, Message
 from edge.watch import CameraWatch
 from edge.wire import Origin, State, Topics, birth_message, health_message, state_message
 
@@ -242,7 +242,8 @@ class Daemon:
         if self._movements:
             verdict = self._movements.reroute(verdict)
         self._figures.count(verdict.decision, verdict.latency_ms)
-        told = self._reporter.report(item, verdict)
+        obey = self._movements.obey if self._movements else _nothing_moves
+        told = self._reporter.report(item, verdict, obey=obey)
         if self._movements:
             self._movements.decided(told, verdict)
         if self._keeper:
@@ -473,6 +474,10 @@ class Daemon:
             return {"ok": False, "detail": f"the old configuration is kept: {error}"}
         rest = f"; a restart is needed for {', '.join(fixed)}" if fixed else ""
         return {"ok": True, "detail": f"configuration read again{rest}"}
+
+
+def _nothing_moves(_decision: Decision, _message: Message) -> None:
+    """No device is on this board."""
 
 
 def _trigger_changed(new: Config, old: Config) -> bool:

@@ -18,7 +18,7 @@ from edge.judge import Verdict
 from edge.mqtt import Link
 from edge.options import name_fault
 from edge.reporter import Reporter, Told
-from edge.values import Incoming, Message
+from edge.values import Decision, Incoming, Message
 from edge.wire import Origin
 
 log = logging.getLogger(__name__)
@@ -92,19 +92,22 @@ class Movements:
         safe = dataclasses.replace(decision, route=self.safe, reason=reason)
         return dataclasses.replace(verdict, decision=safe, appointment=None)
 
+    def obey(self, decision: Decision, message: Message) -> None:
+        """Have local devices carry a decision out; its ack is served later than it is awaited."""
+        if self.local is not None and self._moves(decision.outcome, decision.route):
+            self.local.obey(message)
+
     def decided(self, told: Told, verdict: Verdict) -> None:
-        """Have a decision moved for, where the broker was not asked, and await its ack."""
+        """Await the ack of a decision that moves something."""
         id, route = told.payload["id"], told.payload["route"]
         if not self._moves(told.payload["outcome"], route):
             return
         now_s = self._clock()
         awaited = self._awaited(id, route, verdict.trigger_s, now_s + max(0.0, told.left_s))
-        if not told.sent and self.local is None:
+        if told.left_s <= 0 or not (told.sent or self.local):
             self._record(self._acks.unsent(awaited, now_s))
             return
         self._acks.expect(awaited)
-        if self.local is not None:
-            self.local.obey(told.message)
 
     def serve(self) -> None:
         """Record what acks have come, and which have not in time."""

@@ -13,7 +13,7 @@ from edge.judge import Verdict
 from edge.mqtt import Link
 from edge.outbox import Outbox
 from edge.postman import Postman
-from edge.values import Appointment, Item, Message
+from edge.values import Appointment, Decision, Item, Message
 from edge.wire import (
     FireAt,
     Origin,
@@ -72,8 +72,13 @@ class Reporter:
         """The number of the newest event."""
         return self._seq
 
-    def report(self, item: Item, verdict: Verdict) -> Told:
-        """Event to the disk first, then the decision to the network, then the queue onward."""
+    def report(
+        self, item: Item, verdict: Verdict, *, obey: Callable[[Decision, Message], None]
+    ) -> Told:
+        """Event to the disk first, then the decision to the network, then the queue onward.
+
+        `obey` gets the decision before the network, while it is fresh: devices on this board.
+        """
         self._seq += 1
         payload = decision_payload(
             self.origin, verdict.decision, self._stamp(self._seq, item, verdict)
@@ -82,6 +87,8 @@ class Reporter:
         # The disk may have taken its time: what counts is how much is left now.
         left_s = self._until_s(verdict) - self._clock()
         message = decision_message(self.origin.topics, payload, left_s=left_s)
+        if left_s > 0:
+            obey(verdict.decision, message)
         sent = left_s > 0 and self._link.publish(message) is not None
         self.undelivered += not sent
         self._postman.pump(self._link)
