@@ -33,6 +33,8 @@ class Scenes:
     second_share: float = bounded(0.08, 0, 1)  # of the pasted ones: two items
     ground_share: float = bounded(0.15, 0, 1)  # pasted onto real card and paper
     seam_share: float = bounded(0.3, 0, 1)  # of the surfaces: two of them, with an edge between
+    shadow_share: float = bounded(0.6, 0, 1)  # of the pasted ones: a shadow thrown to one side
+    shadow_reach: float = bounded(0.1, 0, 1)  # how far at most, of the picture's sides
     clear_share: float = bounded(0.5, 0, 1)  # of glass and plastic: see-through
     clear_classes: str = one_of("glass plastic")  # words that are names of folders
     whole_only: int = bounded(1, 0, 1)  # leave out masks of a mere label; needs plain backgrounds

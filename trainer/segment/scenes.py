@@ -66,6 +66,7 @@ class SceneMaker:
     def __init__(self, photos: Photos, recipe: SegmenterRecipe, *, device: str = "cpu") -> None:
         self._photos, self._spec, self._colours = photos, recipe.scenes, recipe.colours
         self._height, self._width = recipe.network.height_px, recipe.network.width_px
+        self._sides = (self._width, self._height)
         self._device = device
         self._bank = training_bank(recipe.scenes.bank, recipe.fit.seed)
         self._grounds = photos.grounds
@@ -143,17 +144,31 @@ class SceneMaker:
         alpha = ((masks - draw.column(0.3, 0.5)) / 0.4).clamp(0, 1)
         clear = torch.from_numpy(self._photos.clear[rows]).to(self._device)
         share = torch.where(clear, self._spec.clear_share, 0.05)
-        return paste(items, alpha, grounds, draw, share), alpha
+        return paste(items, alpha, self._shadowed(grounds, alpha, draw), draw, share), alpha
+
+    def _shadowed(self, grounds: Tensor, alpha: Tensor, draw: Draw) -> Tensor:
+        """A share of the items throws a shadow to one side, which is no item."""
+        reach_x, reach_y = (round(self._spec.shadow_reach * side) for side in self._sides)
+        moved = torch.stack(
+            [
+                torch.roll(one, (int(dy), int(dx)), (1, 2))
+                for one, dx, dy in zip(
+                    alpha,
+                    draw.span(-reach_x, reach_x),
+                    draw.span(-reach_y, reach_y),
+                    strict=True,
+                )
+            ]
+        )
+        cast = draw.chance(self._spec.shadow_share).view(-1, 1, 1, 1)
+        return grounds * (1 - draw.column(0.15, 0.6) * cast * softened(moved, draw))
 
     def _bare(self, rows: npt.NDArray[np.int64], draw: Draw) -> tuple[Tensor, Tensor]:
         """A surface without an item; on most lies a shadow, or a light, with an item's outline."""
         grounds = self._surfaces(draw)
         grid = grid_of(self._cut_view(rows, draw), self._height, self._width)
         shape = F.grid_sample(self._load_masks(rows), grid, align_corners=False)
-        # From a hard shadow of the sun to the half-shadow of a lamp.
-        for _ in range(2):
-            soft = F.avg_pool2d(shape, 15, 1, 7, count_include_pad=False)
-            shape = torch.lerp(shape, soft, draw.column(0.3, 1))
+        shape = softened(shape, draw)
         strength = draw.column(-0.25, 0.6) * draw.chance(0.7).view(-1, 1, 1, 1)
         return grounds * (1 - strength * shape), torch.zeros_like(shape)
 
@@ -217,7 +232,7 @@ class SceneMaker:
         u, v = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
         line = u - draw.span(-0.2, 1.1).view(-1, 1, 1)
         # Never as small as a sheet of paper or card, which is an item.
-        wide, high = (draw.span(0.75, 1.3).view(-1, 1, 1) for _ in range(2))
+        wide, high = (draw.span(0.9, 1.4).view(-1, 1, 1) for _ in range(2))
         rectangle = torch.maximum(u.abs() - wide, v.abs() - high)
         far = torch.where(draw.chance(0.5).view(-1, 1, 1), line, rectangle)
         return (far * draw.span(8, 80).view(-1, 1, 1)).add_(0.5).clamp_(0, 1).unsqueeze(1)
@@ -231,3 +246,11 @@ class SceneMaker:
         """(b, 1, h', w') float32 0..1."""
         masks = torch.from_numpy(self._photos.masks[rows]).to(self._device)
         return masks.unsqueeze(1).float().div_(255)
+
+
+def softened(shape: Tensor, draw: Draw) -> Tensor:
+    """(b, 1, h, w) from the hard shadow of the sun to the half-shadow of a lamp."""
+    for _ in range(2):
+        soft = F.avg_pool2d(shape, 9, 1, 4, count_include_pad=False)
+        shape = torch.lerp(shape, soft, draw.column(0.2, 1))
+    return shape
