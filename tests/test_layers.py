@@ -23,6 +23,7 @@ DOORS = {
     "amqtt": {"edge/broker.py"},
     "sqlite3": {"edge/store.py"},
     "gpiozero": {"edge/actuator/gpio.py"},
+    "tuf": {"edge/update/repository.py", "edge/update/fetcher.py"},
     "rembg": {"edge/segmenters/rembg_child.py"},
     "PIL": {"edge/segmenters/rembg_child.py"},
 }
@@ -32,6 +33,9 @@ MAY_KNOW_ALL = {
     "daemon",
     "parts",
     "cli",
+    "cli_model",
+    "bench",  # times the classifier
+    "update",  # opens and compares models
     "demo",
     "beltsim",
     "doctor",
@@ -110,6 +114,7 @@ def test_only_the_daemon_and_the_command_line_see_the_config() -> None:
         "edge/daemon.py",
         "edge/parts.py",
         "edge/cli.py",
+        "edge/cli_model.py",
         "edge/cli_tray.py",
         "edge/demo.py",
         "edge/beltsim/daemon.py",
