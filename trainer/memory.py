@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,23 @@ from trainer.recipe import Recipe
 
 # What torch says where it raises a plain RuntimeError: the CPU allocator, oneDNN, cuDNN and NCCL.
 SIGNS = ("can't allocate memory", "not enough memory", "could not create a memory", "out of memory")
+
+# Of glibc's mallopt(3).
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def keep_freed_memory(pad_mb: int = 256) -> bool:
+    """Have the C library keep what a step frees for the next step; false where it is not glibc.
+
+    By default it gives large tensors back to the kernel at every step and takes them again, page
+    by page: see docs/training.md for what that cost. The process stays as large as its peak.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, pad_mb * 2**20))
+        return all(libc.mallopt(name, value) == 1 for name, value in wanted)
+    except (OSError, AttributeError):
+        return False
 
 
 def is_memory(error: BaseException) -> bool:

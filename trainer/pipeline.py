@@ -19,7 +19,7 @@ from trainer.checkpoint import Trained
 from trainer.data import MAX_ASPECT, check_classes, load_masks, load_pixels
 from trainer.evaluate import evaluate, logits_of, truth_of
 from trainer.export import export
-from trainer.memory import memory_advice
+from trainer.memory import keep_freed_memory, memory_advice
 from trainer.parallel import ALONE, World
 from trainer.progress import bar
 from trainer.rawinput import take_bytes
@@ -64,6 +64,8 @@ def train(
     Several teachers are asked as one, their logits averaged. `watch` is called after every epoch.
     """
     check_classes(source.train, source.val)
+    if device == "cpu":
+        keep_freed_memory()
     teaching = load_teachers(teachers, source.train.classes, recipe.network)
     say = say if world.writes else _silent
     with memory_advice(recipe):
