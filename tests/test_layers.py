@@ -40,6 +40,7 @@ MAY_KNOW_ALL = {
     "doctor",
     "judge",
     "classify",
+    "cli_tray",
     "explain",
     "config",
     "watch",

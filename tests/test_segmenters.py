@@ -475,3 +475,25 @@ def test_the_suite_covers_every_kind() -> None:
     """A kind that is added is tested by the contract."""
     named = {str(p if isinstance(p, str) else p.values[0]) for p in ALL}
     assert set(KINDS) <= named
+
+
+@pytest.mark.mosquitto
+def test_the_daemon_says_in_the_decision_what_was_cut(
+    mosquitto: Any, listen: Any, write_config: Any, run_daemon: Any, tmp_path: Path
+) -> None:
+    """By the segmenter's name where it was; by the reason where the whole frame was judged."""
+    folder = tmp_path / "items"
+    folder.mkdir()
+    for name, pixels in (("a-item", scene()), ("b-empty", scene(item=False))):
+        cv2.imwrite(str(folder / f"{name}.png"), pixels[..., ::-1])
+    net = write_mask_net(tmp_path / "net")
+    extra = f'[segmenter]\nkind = "tiny"\nmodel = "{net}"'
+    listener = listen(mosquitto.port)
+    source = f"folder:{folder}"
+    run_daemon(write_config(mosquitto.port, source=source, fps=2, repeat=False, extra=extra))
+    wait_for(lambda: len(listener.of("decision")) == 2, what="both decisions", timeout_s=30)
+    first, second = (row["payload"] for row in listener.of("decision"))
+    assert (first["picture"], first["segmenter"]) == ("a-item.png", "tiny")
+    assert (second["picture"], second["segmenter"]) == ("b-empty.png", "none")
+    assert second["reason"].endswith("; tiny: empty mask, whole frame judged")
+    assert "whole frame" not in first["reason"]
