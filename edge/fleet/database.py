@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class StoreError(SmartbinError):
 class Database:
     """An engine with the differences between SQLite and PostgreSQL behind it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, durable: bool = True) -> None:
         try:
             parsed = sa.make_url(url)
             self.shown = parsed.render_as_string(hide_password=True)
@@ -38,7 +39,9 @@ class Database:
         except (sa.exc.ArgumentError, OSError, ImportError) as error:
             raise StoreError(f"store.url: {error}; see fleet.toml") from error
         if self.is_sqlite:
-            sa.event.listen(self.engine, "connect", _tune_sqlite)
+            sa.event.listen(self.engine, "connect", partial(_tune_sqlite, durable))
+        elif not durable:
+            sa.event.listen(self.engine, "connect", _commit_early)
         self.hypertable = False
 
     def prepare(self) -> None:
@@ -142,15 +145,16 @@ def make_hypertable(db: sa.Connection) -> None:
         db.execute(sa.text(sql))
 
 
-def _tune_sqlite(connection: Any, _record: Any) -> None:
+def _tune_sqlite(durable: bool, connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself: BEGIN IMMEDIATE is ours.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # FULL: what the broker may forget is on the disk. A batch costs one flush.
+    # FULL: what the broker may forget is on the disk. A batch costs one flush. NORMAL flushes only
+    # when the log is folded into the file: a power cut takes whole transactions back, no more.
     for pragma in (
         f"busy_timeout={BUSY_MS}",
         "journal_mode=WAL",
-        "synchronous=FULL",
+        f"synchronous={'FULL' if durable else 'NORMAL'}",
         "wal_autocheckpoint=4000",
         "journal_size_limit=67108864",
         "cache_size=-65536",
@@ -158,3 +162,10 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _commit_early(connection: Any, _record: Any) -> None:
+    """PostgreSQL answers a commit before its flush; a crash may lose the last ones, whole."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION synchronous_commit = off")
+    connection.commit()

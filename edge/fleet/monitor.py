@@ -49,7 +49,7 @@ class Monitor:
         self._settings = settings
         self._stop = threading.Event()
         self.figures = Figures()
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, durable=settings.store.durable)
         self.database.prepare()
         self.queries = Queries(self.database)
         self.users = users_of(settings, self.database)
