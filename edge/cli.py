@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edge import __version__, cli_model, cli_tray
-from edge.errors import PictureError, SmartbinError
+from edge.errors import PictureError, SmartbinError, UsageError
 from edge.fleet.commands import app as fleet_app
 from edge.journal import log_to_stderr as _log_to_stderr
 
@@ -267,6 +267,67 @@ def bench(
         print(as_text(timed, choice))
     if remember:
         keep(bench_memory(), fingerprint(list(bundles.values())), choice)
+
+
+@app.command()
+def simulate(
+    bins: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 50,
+    rate: Annotated[
+        float, typer.Option(min=0.0, max=100_000, help="Items a second, of all bins together.")
+    ] = 5.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Then end; without it, Ctrl-C does.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The broker's; it must speak MQTT 5.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A fleet.toml: its [mqtt] names broker and login."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another fleet.")] = 1,
+    site: Annotated[str, typer.Option(help="Of every bin; another for a second process.")] = "sim",
+    churn: Annotated[
+        float, typer.Option(min=0, max=60, help="Share of the bins that break away in a minute.")
+    ] = 0.01,
+    outage: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share that loses the network for 30 s, every 3 minutes."),
+    ] = 0.0,
+    health: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="Seconds between two healths of a bin.")
+    ] = 30.0,
+    decisions: Annotated[
+        bool, typer.Option(help="Publish each decision for an actuator, too, as a bin does.")
+    ] = True,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write which events there were, for the account.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A fleet without hardware: many honest bins that speak through your broker."""
+    from edge.brokers import Broker
+    from edge.options import name_fault
+    from edge.simulate.plan import Habits
+    from edge.simulate.run import simulate as run_simulation
+
+    if fault := name_fault(site):
+        raise UsageError(f"--site {site!r}: {fault}")
+    broker = Broker(host=host, port=port, version="5", keepalive_s=60)
+    if config:
+        from edge.fleet.settings import broker_of, load_settings
+
+        broker = dataclasses.replace(broker_of(load_settings(config)), keepalive_s=60)
+    run_simulation(
+        broker=broker,
+        bins=bins,
+        habits=Habits(rate_per_s=rate, health_every_s=health, churn=churn, outage=outage),
+        for_s=None if minutes is None else minutes * 60,
+        seed=seed,
+        site=site,
+        tell_decisions=decisions,
+        ledger=ledger,
+        as_json=as_json,
+    )
 
 
 @app.command("check-config")
