@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -129,16 +130,16 @@ class Store:
     def first(self, but: Iterable[int], limit: int) -> list[Row]:
         """The urgent rows, then the oldest, without the ids in `but`."""
         skip = set(but)
-        found: list[Row] = []
         with self._reading():
-            for where in ("urgent", "NOT urgent"):
-                rows = self._db.execute(f"SELECT {_COLUMNS} FROM event WHERE {where} ORDER BY id")
-                for values in rows:
-                    if len(found) >= limit:
-                        return found
-                    if values[0] not in skip:
-                        found.append(_row(values))
-        return found
+            # Ids first: to read past 200 acknowledged rows whole took 0.75 ms a decision.
+            found = self._unskipped("urgent", skip, limit)
+            found += self._unskipped("NOT urgent", skip, limit - len(found))
+            query = f"SELECT {_COLUMNS} FROM event WHERE id = ?"
+            return [_row(self._db.execute(query, (id_,)).fetchone()) for id_ in found]
+
+    def _unskipped(self, where: str, skip: set[int], limit: int) -> list[int]:
+        rows = self._db.execute(f"SELECT id FROM event WHERE {where} ORDER BY id")
+        return list(islice((id_ for (id_,) in rows if id_ not in skip), limit))
 
     def probe(self) -> None:
         """Commit one page; an empty commit succeeds on a disk that takes nothing."""
