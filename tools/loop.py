@@ -372,7 +372,9 @@ def a_line(
     priority: int = 0,
 ) -> Iterator[Line]:
     """A line in a folder of its own, ended whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="smartbin-loop-") as folder:
+    memory = Path("/dev/shm")  # the loop is measured, not the disk that others use too
+    parent = memory if memory.is_dir() and "TMPDIR" not in os.environ else None
+    with tempfile.TemporaryDirectory(prefix="smartbin-loop-", dir=parent) as folder:
         line = Line(Path(folder), port=port, mode=mode, rate=rate, chaos=chaos, priority=priority)
         try:
             yield line
