@@ -87,13 +87,14 @@ def reject(
     """Measure how a bundle can tell that a thing is none of its classes; choose, and write it."""
     from trainer import reject as study
     from trainer.data import scan
+    from trainer.reject_data import gather
     from trainer.reject_text import as_text
     from trainer.views import count_views
 
     _check_share("--sorts", sorts)
     photos = scan(data, names)
     with bar("items and strange things", count_views(photos)) as tick:
-        seen = study.gather(bundle, photos, masks, unknown, tick)
+        seen = gather(bundle, photos, masks, unknown, tick)
     found = study.study(seen, share=sorts)
     chosen = _named(found, kind) if kind else study.chosen_of(found)
     result: dict[str, Any] = {

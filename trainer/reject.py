@@ -1,6 +1,8 @@
 """Chooses by measurement how a bundle tells that a thing is none of its classes.
 
-Items are validation photos as they are, on other surfaces, and cut out. Strange things to tune by
+Items are validation photos as they are, on other surfaces, and cut out, and the rendered sample
+frames (and `tune` items of the folder), lest things be strange for being rendered; how far that
+helped is measured on rendered items that nothing was learned from. Strange things to tune by
 are drawn here (surfaces, outlines filled with wood, cloth, speckle, stone) and rendered (the
 `tune` split of a folder); those that the figures are measured on (the `test` split) are used for
 nothing else. What a measure learns is judged out of fold: an item by numbers that its photo had no
@@ -20,18 +22,16 @@ import numpy as np
 from edge.bundle import Bundle, load_bundle
 from edge.errors import UsageError
 from edge.evidence import KINDS, Rejection
-from edge.pictures import read_picture
-from trainer import bundles, rendered
-from trainer.data import PhotoSet
-from trainer.evaluate import truth_of
+from trainer import bundles
+from trainer.reject_data import EMPTY, RENDERED, Evidence
 from trainer.reject_fit import evidence_of, fit, usable
 from trainer.reject_scores import Doubles, Point, auroc, best_point, floor_for, passed, sure
-from trainer.scoring import Labels
-from trainer.views import KNOWN, look_at_items, strange_views
-from trainer.witness import Answers, Witness, with_features
+from trainer.scoring import Labels, Probs
+from trainer.views import KNOWN
+from trainer.witness import Answers, with_features
 
 FOLDS = 5
-EMPTY = "empty"  # rendered trays with nothing on them; not among the unknown things
+RENDERED_TIMES = 3  # then they count like another view of the photos
 # What a second output of the network must win, in strange things refused, to be worth carrying.
 CLEAR_MARGIN = 0.03
 RULE = (
@@ -40,19 +40,6 @@ RULE = (
     f"only where it refuses {100 * CLEAR_MARGIN:g} points more than the best of the logits"
 )
 Tick = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the network says of every picture, before anything is chosen."""
-
-    bundle: Bundle
-    known: Answers
-    views: tuple[str, ...]  # of each known picture, one of KNOWN
-    rows: Labels  # the photo that each known picture was made from
-    truth: Labels
-    tune: dict[str, Answers]  # by kind of strange thing
-    test: dict[str, Answers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +52,6 @@ class Measured:
     test: dict[str, Doubles]
     final: Rejection  # learned from all, with the floor of `point`
     point: Point
-
-
-def gather(
-    bundle_path: Path, photos: PhotoSet, masks: Path | None, unknown: Path | None, tick: Tick
-) -> Evidence:
-    """Look once at every picture; raises UsageError where there is no test split to measure on."""
-    bundle = load_bundle(bundle_path)
-    witness = Witness(bundle)
-    truth = truth_of(photos, bundle.labels)
-    seen = look_at_items(witness, photos, masks, tick)
-    tune: dict[str, list[Answers]] = {}
-    for view in strange_views(photos, masks):
-        tune.setdefault(view.kind, []).append(witness.look(view.pixels))
-        tick()
-    test: dict[str, list[Answers]] = {}
-    drawn = rendered.load(unknown) if unknown else ()
-    for picture in rendered.of_group(drawn, "unknown", EMPTY):
-        side = tune if picture.split == rendered.TUNE else test
-        side.setdefault(picture.kind, []).append(witness.look(read_picture(picture.path)))
-        tick()
-    return Evidence(
-        bundle=bundle,
-        known=seen.answers,
-        views=seen.views,
-        rows=seen.rows,
-        truth=truth[seen.rows],
-        tune={kind: Answers.joined(parts) for kind, parts in tune.items()},
-        test={kind: Answers.joined(parts) for kind, parts in test.items()},
-    )
 
 
 def study(evidence: Evidence, *, share: float) -> list[Measured]:
@@ -111,28 +69,50 @@ def chosen_of(found: list[Measured]) -> Measured:
 
 
 def _measured(e: Evidence, kind: str, share: float) -> Measured:
-    everything = Answers.joined(e.tune.values())
     known = np.zeros(len(e.known))
     folds = e.rows % FOLDS
     for fold in range(FOLDS):
         mine = folds == fold
         if mine.any():
-            rest = fit(kind, e.known.rows(~mine), e.truth[~mine], everything)
+            rest = fit(kind, *_weighed(e, ~mine), e.tune)
             known[mine] = evidence_of(rest, e.known.rows(mine))
     tune = {}
     for name, answers in e.tune.items():
-        others = Answers.joined(a for k, a in e.tune.items() if _family(k) != _family(name))
-        tune[name] = evidence_of(fit(kind, e.known, e.truth, others), answers)
-    final = fit(kind, e.known, e.truth, everything)
+        others = {k: a for k, a in e.tune.items() if _family(k) != _family(name)}
+        tune[name] = evidence_of(fit(kind, *_weighed(e), others), answers)
+    final = fit(kind, *_weighed(e), e.tune)
     point = best_point(
         (e.known.probs, known),
-        {name: (answers.probs, tune[name]) for name, answers in e.tune.items()},
+        _by_family(e.tune, tune),
         share=share,
         min_margin=e.bundle.min_margin,
     )
     test = {name: evidence_of(final, answers) for name, answers in e.test.items()}
     floor = float(f"{point.floor:.5g}")
     return Measured(kind, known, tune, test, replace(final, threshold=floor), point)
+
+
+def _weighed(e: Evidence, which: np.ndarray | None = None) -> tuple[Answers, Labels]:
+    """The items to learn from; rendered ones several times, for they are few among photos."""
+    times = np.where(np.array(e.views) == RENDERED, RENDERED_TIMES, 1)
+    rows = np.repeat(np.arange(len(e.known)), times if which is None else times * which)
+    return e.known.rows(rows), e.truth[rows]
+
+
+def _by_family(
+    answers: dict[str, Answers], evidence: dict[str, Doubles]
+) -> dict[str, tuple[Probs, Doubles]]:
+    """Probabilities and evidence of each family: all surfaces count as much as all mugs."""
+    families: dict[str, list[str]] = {}
+    for kind in answers:
+        families.setdefault(_family(kind), []).append(kind)
+    return {
+        family: (
+            Answers.joined(answers[kind] for kind in kinds).probs,
+            np.concatenate([evidence[kind] for kind in kinds]),
+        )
+        for family, kinds in families.items()
+    }
 
 
 def _family(kind: str) -> str:
@@ -151,6 +131,12 @@ def figures_of(e: Evidence, m: Measured) -> dict[str, Any]:
             figures[f"auroc_{name}"] = round(auroc(m.known, together), 4)
             figures[f"fpr95_{name}"] = round(passed(together, alone), 4)
             figures[f"refused_{name}"] = round(1 - _mean(e, m, name), 4)
+    if e.check is not None and m.test:
+        # Items and strange things of one renderer: what is left when being rendered tells nothing.
+        items = evidence_of(m.final, e.check)
+        things = np.concatenate([v for kind, v in m.test.items() if kind != EMPTY])
+        figures["auroc_rendered"] = round(auroc(items, things), 4)
+        figures["fpr95_rendered"] = round(passed(things, floor_for(items, 0.95)), 4)
     return figures
 
 
@@ -159,15 +145,19 @@ def operating(e: Evidence, m: Measured) -> dict[str, Any]:
     items = {}
     done = _sorted(e.known, m.known, m.point)
     right = e.known.logits.argmax(1) == e.truth
-    for view in KNOWN:
+    for view in (*KNOWN, RENDERED):
         mine = np.array([kind == view for kind in e.views])
         if mine.any():
             items[view] = _item_line(done[mine], right[mine])
+    if e.check is not None:
+        passing = _sorted(e.check, evidence_of(m.final, e.check), m.point)
+        hits = e.check.logits.argmax(1) == e.check_truth
+        items["rendered, only measured"] = _item_line(passing, hits)
     return {
         "floor": m.final.threshold,
         "least_confidence": m.point.confidence,
         "min_margin": m.point.min_margin,
-        "items": {**items, "all": _item_line(done, right)},
+        "items": {"all": _item_line(done, right), **items},
         "refused": {
             name: {kind: _strange_line(e, m, name, kind) for kind in getattr(e, name)}
             for name in ("tune", "test")
@@ -193,16 +183,21 @@ def before(e: Evidence) -> dict[str, Any]:
 
 
 def _sorted(answers: Answers, evidence: Doubles, point: Point) -> np.ndarray:
-    able = sure(answers.probs, point.confidence, point.min_margin)
+    return _passing(answers.probs, evidence, point)
+
+
+def _passing(probs: Probs, evidence: Doubles, point: Point) -> np.ndarray:
+    able = sure(probs, point.confidence, point.min_margin)
     return np.asarray(able & (evidence >= point.floor))
 
 
 def _mean(e: Evidence, m: Measured, name: str) -> float:
-    """Share of strange things that are sorted, each kind weighing the same."""
+    """Share of strange things that are sorted, each family weighing the same."""
     sides = {"tune": (e.tune, m.tune), "test": (e.test, m.test)}
-    answers, evidence = sides[name]
-    things = [kind for kind in answers if kind != EMPTY]
-    return float(np.mean([_sorted(answers[k], evidence[k], m.point).mean() for k in things]))
+    families = _by_family(*sides[name])
+    things = [pair for family, pair in families.items() if family != EMPTY]
+    sorted_ = [_passing(probs, evidence, m.point) for probs, evidence in things]
+    return float(np.mean([flags.mean() for flags in sorted_]))
 
 
 def _item_line(done: np.ndarray, right: np.ndarray) -> dict[str, float]:
@@ -234,8 +229,16 @@ def write(bundle_path: Path, m: Measured, share: float, figures: dict[str, Any])
         "rule": RULE,
         "measured": figures,
     }
+    original = figures["items"][KNOWN[0]]
+    calibration = {
+        **bundle.card.get("calibration", {}),
+        "rule": RULE,
+        "coverage": original["sorted"],
+        "selective_accuracy": original["right_of_sorted"],
+    }
     changes = {
         "reject": card,
+        "calibration": calibration,
         "thresholds": dict.fromkeys(bundle.labels, m.point.confidence),
         "min_margin": m.point.min_margin,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,13 +24,18 @@ def usable(answers: Answers) -> tuple[str, ...]:
     return tuple(name for name, kind in KINDS.items() if shown or not kind.needs_features)
 
 
-def fit(kind: str, known: Answers, truth: Labels, unknown: Answers) -> Rejection:
-    """The measure with its numbers; the floor is not set here (it is minus infinity)."""
+def fit(kind: str, known: Answers, truth: Labels, unknown: Mapping[str, Answers]) -> Rejection:
+    """The measure with its numbers; the floor is not set here (it is minus infinity).
+
+    `unknown` is by kind of strange thing, and each kind weighs the same, however many there are.
+    """
     numbers: Numbers = {}
     if kind == "profile":
-        numbers = _odds(_descending(known.logits), _descending(unknown.logits))
+        strange = [_descending(answers.logits) for answers in unknown.values()]
+        numbers = _odds(_descending(known.logits), strange)
     elif kind == "learned":
-        numbers = _odds(_features(known), _features(unknown))
+        strange = [_features(answers) for answers in unknown.values()]
+        numbers = _odds(_features(known), strange)
     elif kind == "distance":
         numbers = _distances(_features(known), truth, known.logits.shape[1])
     elif kind == "cosine":
@@ -58,13 +65,14 @@ def _descending(logits: Floats) -> Floats:
     return np.asarray(-np.sort(-logits, axis=1), np.float32)
 
 
-def _odds(known: Floats, unknown: Floats) -> Numbers:
+def _odds(known: Floats, unknown: Sequence[Floats]) -> Numbers:
     """Ridge logistic regression, both sides weighing the same, in the units of its input."""
-    raw = np.concatenate([known, unknown]).astype(np.float64)
+    raw = np.concatenate([known, *unknown]).astype(np.float64)
     centre, spread = raw.mean(0), raw.std(0) + 1e-3
     rows = np.concatenate([(raw - centre) / spread, np.ones((len(raw), 1))], axis=1)
-    target = np.repeat([1.0, 0.0], [len(known), len(unknown)])
-    weigh = np.repeat([0.5 / len(known), 0.5 / len(unknown)], [len(known), len(unknown)])
+    target = np.repeat([1.0, 0.0], [len(known), len(raw) - len(known)])
+    shares = [np.full(len(kind), 0.5 / len(unknown) / len(kind)) for kind in unknown]
+    weigh = np.concatenate([np.full(len(known), 0.5 / len(known)), *shares])
     solution = _newton(rows, target, weigh)
     weights = solution[:-1] / spread
     return {

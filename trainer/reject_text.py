@@ -37,21 +37,30 @@ def _candidates(result: dict[str, Any]) -> str:
     head = [
         "measure",
         "AUROC tune",
-        "AUROC test",
+        "test",
+        "rendered",
         "FPR at 95 % tune",
-        "FPR at 95 % test",
+        "test",
+        "rendered",
         "refused tune",
-        "refused test",
+        "test",
     ]
     rows = []
     for line in result["candidates"]:
         name = line["kind"] + (" (features)" if line["features"] else "")
         curves = [
-            f"{line[key]:.3f}" if key in line else "–" for key in ("auroc_tune", "auroc_test")
+            f"{line[key]:.3f}" if key in line else "–"
+            for key in ("auroc_tune", "auroc_test", "auroc_rendered")
         ]
         shares = [
             percent(line.get(key))
-            for key in ("fpr95_tune", "fpr95_test", "refused_tune", "refused_test")
+            for key in (
+                "fpr95_tune",
+                "fpr95_test",
+                "fpr95_rendered",
+                "refused_tune",
+                "refused_test",
+            )
         ]
         rows.append([name, *curves, *shares])
     return table(head, rows)

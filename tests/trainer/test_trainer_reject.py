@@ -21,6 +21,7 @@ from tests.harness import COLOURS, write_picture
 from tests.trainer.synthetic import write_photos
 from tests.trainer.test_trainer_evaluate import train_cli
 from trainer import reject
+from trainer.reject_data import Evidence
 from trainer.reject_fit import evidence_of, fit, usable
 from trainer.reject_scores import auroc, best_point, floor_for
 from trainer.report_scores import rules_of
@@ -57,7 +58,7 @@ def made_up(rng: np.random.Generator, count: int, logit: float, feature: float) 
     return Answers(logits, rng.normal(feature, 1, (count, 4)).astype(np.float32))
 
 
-def evidence(write_bundle: Write, *, logit: float, feature: float) -> reject.Evidence:
+def evidence(write_bundle: Write, *, logit: float, feature: float) -> Evidence:
     """Items with a clear class, and strange things with these instead."""
     rng = np.random.default_rng(4)
     known = made_up(rng, 300, logit=6.0, feature=0.0)
@@ -66,7 +67,7 @@ def evidence(write_bundle: Write, *, logit: float, feature: float) -> reject.Evi
     truth = known.logits.argmax(1)
     bundle = load_bundle(write_bundle(min_margin=0))
     views = (KNOWN[0],) * 300
-    return reject.Evidence(bundle, known, views, np.arange(300), truth, strange, test)
+    return Evidence(bundle, known, views, np.arange(300), truth, strange, test)
 
 
 def test_a_measure_of_the_logits_is_taken_where_it_serves(write_bundle: Write) -> None:
@@ -115,9 +116,9 @@ def test_what_is_learned_is_judged_out_of_fold(write_bundle: Write) -> None:
     rng = np.random.default_rng(8)
     known = Answers(np.zeros((60, 3), np.float32), rng.normal(0, 1, (60, 50)).astype(np.float32))
     strange = Answers(np.zeros((60, 3), np.float32), rng.normal(0, 1, (60, 50)).astype(np.float32))
-    rule = fit("learned", known, np.zeros(60, np.int64), strange)
+    rule = fit("learned", known, np.zeros(60, np.int64), {"mug": strange})
     assert auroc(evidence_of(rule, known), evidence_of(rule, strange)) > 0.75  # learned by heart
-    seen = reject.Evidence(
+    seen = Evidence(
         load_bundle(write_bundle()),
         known,
         (KNOWN[0],) * 60,
