@@ -99,7 +99,7 @@ def mug(rng: random.Random) -> Model:
         )
     )
     fallen = rng.random() < 0.5
-    return Model(parts, lying=fallen, roll_rad=rng.uniform(-1.2, 1.2))
+    return Model(parts, lying=fallen, roll_rad=math.pi + rng.uniform(-1.2, 1.2))
 
 
 def spoon(rng: random.Random) -> Model:
