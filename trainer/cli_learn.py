@@ -80,3 +80,25 @@ def learn(
         say=lambda text: typer.echo(text, err=True),
     )
     print(json.dumps([one.as_dict() for one in found]) if as_json else learning.as_text(found))
+
+
+@app.command()
+def blend(
+    data: Data,
+    first: Annotated[Path, typer.Option("--first", help="best.pt of one training.")],
+    second: Annotated[Path, typer.Option("--second", help="best.pt or last.pt of another.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the blend's best.pt.")],
+    val_names: ValNames = None,
+    masks: Masks = None,
+) -> None:
+    """Weights between two trainings of one network, the share chosen on validation."""
+    from trainer.blend import blend as run
+    from trainer.checkpoint import load_trained
+    from trainer.data import scan
+    from trainer.pipeline import preprocessing_of
+    from trainer.val import build_val
+
+    spec = preprocessing_of(load_trained(first).recipe)
+    val = build_val(scan(data, val_names), spec, masks)
+    run(first, second, val, out, say=typer.echo)
+    typer.echo(f"{out / 'best.pt'}: to go on from, or for `quantize --run {out}`")

@@ -169,3 +169,28 @@ def test_a_batch_of_a_dark_site_gains_there_and_keeps_what_was_known(tmp_path: P
     assert learned.old.after >= learned.old.before - 0.1
     assert "taught; on" in as_text([learned])
     shutil.rmtree(tmp_path / "run")
+
+
+def test_a_blend_takes_the_share_that_validation_likes_best(tmp_path: Path) -> None:
+    """Ends are the trainings themselves; the best is written; other networks are refused."""
+    pytest.importorskip("torch")
+    from tests.trainer.runs import run, tiny
+    from trainer.blend import averaged, blend, mixed
+    from trainer.checkpoint import load_trained
+    from trainer.data import scan
+    from trainer.pipeline import preprocessing_of
+    from trainer.val import build_val
+
+    first = run(tmp_path, "first", tiny(epochs=2))
+    second = run(tmp_path, "second", tiny(epochs=20))
+    photos = scan(write_photos(tmp_path / "judge", per_class=5))
+    val = build_val(photos, preprocessing_of(load_trained(first).recipe))
+    tried = blend(first, second, val, tmp_path / "blend", shares=(0.0, 0.5, 1.0))
+    assert [one.share for one in tried] == [0.0, 0.5, 1.0]
+    best = max(tried, key=lambda one: one.score.rank)
+    kept, ends = averaged(tmp_path / "blend" / "best.pt"), (averaged(first), averaged(second))
+    wanted = mixed(*ends, best.share)
+    assert all((kept[name] == wanted[name]).all() for name in kept)
+    assert load_trained(tmp_path / "blend" / "best.pt").classes == CLASSES
+    with pytest.raises(UsageError, match="different networks"):
+        mixed(ends[0], {}, 0.5)

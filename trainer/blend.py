@@ -1,0 +1,83 @@
+"""Weights between two trainings of one network: half of what each has learned, at no cost.
+
+Trainings that share their start lie in one basin, and the straight line between them often holds
+better weights than either end (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
+2022). The share is chosen on validation, on both surfaces alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from edge.errors import UsageError
+from trainer import checkpoint
+from trainer.checkpoint import Trained, load_trained
+from trainer.judge import Score, judge
+from trainer.val import ValSet
+
+SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)  # of the second
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """One share of the second training, and what it gives on validation."""
+
+    share: float
+    score: Score
+
+
+def averaged(path: Path) -> State:
+    """The averaged weights of a best.pt, or of the last epoch, in a last.pt."""
+    content = checkpoint.load(path)
+    return dict(content["state"] if "state" in content else content["ema"])
+
+
+def mixed(one: State, other: State, share: float) -> State:
+    """`share` of the other; counters are the other's."""
+    if one.keys() != other.keys() or any(one[k].shape != other[k].shape for k in one):
+        raise UsageError("blend: the two trainings are of different networks")
+    return {
+        name: tensor.lerp(other[name], share) if tensor.is_floating_point() else other[name]
+        for name, tensor in one.items()
+    }
+
+
+def blend(
+    first: Path,
+    second: Path,
+    val: ValSet,
+    out: Path,
+    *,
+    shares: Sequence[float] = SHARES,
+    say: Callable[[str], object] = lambda text: None,
+) -> list[Blend]:
+    """Try the shares on validation and write the best as a best.pt that can go on or be packed."""
+    trained, ends = load_trained(first), (averaged(first), averaged(second))
+    tried = []
+    for share in shares:
+        trained.net.load_state_dict(mixed(*ends, share))
+        tried.append(Blend(share, _score(trained, val)))
+        accuracy, swapped = tried[-1].score.accuracy, tried[-1].score.swapped
+        say(f"share {share:.2f}: {accuracy:.2%}, swapped {(swapped or 0):.2%}")
+    best = max(tried, key=lambda one: one.score.rank)
+    content: dict[str, Any] = checkpoint.load(first)
+    content["state"] = mixed(*ends, best.share)
+    content["val_accuracy"] = best.score.accuracy
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(out / "best.pt", content)
+    return tried
+
+
+def _score(trained: Trained, val: ValSet) -> Score:
+    trained.net.eval()
+    accuracy, loss = judge(trained.net, val.original, val.targets, "cpu")
+    swapped = None
+    if val.swapped is not None and val.swapped_targets is not None:
+        swapped, _ = judge(trained.net, val.swapped, val.swapped_targets, "cpu")
+    return Score(accuracy, loss, swapped)
