@@ -241,8 +241,9 @@ class RunningMonitor:
 class PostgresCluster:
     """A server of our own in a temporary folder, on loopback, run by a user that is not root."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
         assert POSTGRES_BIN
+        self._fsync = "on" if fsync else "off"
         self._folder = Path(tempfile.mkdtemp(prefix="smartbin-pg-"))
         self.port = free_port()
         self._as: list[str] = []
@@ -256,12 +257,18 @@ class PostgresCluster:
     def _data(self) -> Path:
         return self._folder / "data"
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children do the work."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
     def _run(self, tool: str, *arguments: str) -> None:
         command = [*self._as, str(POSTGRES_BIN / tool), *arguments]  # type: ignore[operator]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        options += f" -c fsync={self._fsync}"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-l", log, "-o", options, "-w", "start")
 
@@ -281,8 +288,8 @@ class PostgresCluster:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[PostgresCluster]:
-    cluster = PostgresCluster()
+def postgres(*, fsync: bool = False) -> Iterator[PostgresCluster]:
+    cluster = PostgresCluster(fsync=fsync)
     try:
         yield cluster
     finally:
