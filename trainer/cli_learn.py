@@ -102,3 +102,29 @@ def blend(
     val = build_val(scan(data, val_names), spec, masks)
     run(first, second, val, out, say=typer.echo)
     typer.echo(f"{out / 'best.pt'}: to go on from, or for `quantize --run {out}`")
+
+
+@app.command()
+def extra(
+    data: Data,
+    photos: Annotated[Path, typer.Option("--photos", help="Folder of the extra photos.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder of links and lists.")],
+    train_names: TrainNames = None,
+    checked: Annotated[
+        Path | None, typer.Option("--list", help="CSV of checked labels; else AquaTrash's.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Before the names of the extra photos.")] = "aqua",
+) -> None:
+    """Lay photos with checked labels beside a data set, a part of them as a field check."""
+    from importlib import resources
+
+    from trainer.data import scan
+    from trainer.extra import assemble
+
+    names = list(scan(data, train_names).names)
+    shipped = Path(str(resources.files("trainer") / "lists" / "aquatrash.csv"))
+    counts = assemble(data, names, photos, checked or shipped, out, prefix)
+    typer.echo(
+        f"{out}: {len(names)} + {counts['train']} to train on (train.txt), {counts['field']} in "
+        f"{out / 'field'}, for evaluate alone"
+    )
