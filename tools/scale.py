@@ -6,7 +6,8 @@ python -m tools.scale --monitors 2 --rate 2000 --store postgresql    two that sh
 
 Mosquitto, the monitor and the bins are processes of their own. Lag is from `decided_ts` in the bin
 to the moment at which another connection sees the row, asked for every 100 ms, on one clock;
-events that waited in a bin's outbox (it was away) are left out there, and counted all the same.
+events that waited in a bin's outbox (it was away) are left out there, as are the first 15 s, in
+which the births of all bins are stored; both are counted all the same.
 None is lost where, for every start of every bin, the numbers 1..last are in the database.
 """
 
@@ -41,6 +42,7 @@ PASSWORD = "a password for a run"
 LOOK_EVERY_S = 0.1
 PAGE_EVERY_S = 2.0
 SETTLE_S = 120.0
+WARM_UP_S = 15.0  # after the bins have come: their births are being stored
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LIMIT_LAG_S = 2.0  # p99 beyond which a rate counts as too much
 
@@ -57,7 +59,7 @@ class Load:
     churn: float = 0.01
     outage: float = 0.05
     decisions: bool = True
-    batch_rows: int = 1000
+    durable: bool = True
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Seen:
 
     lags_s: list[float] = field(default_factory=list)
     keys: list[tuple[str, int]] = field(default_factory=list)  # boot, seq
+    decided_ts: list[float] = field(default_factory=list)
     page_ms: dict[str, list[float]] = field(default_factory=dict)
     cpu_s: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # when, CPU so far
     rss_mb: dict[str, float] = field(default_factory=dict)
@@ -104,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--monitors", type=int, default=1)
     parser.add_argument("--churn", type=float, default=0.01)
     parser.add_argument("--outage", type=float, default=0.05)
-    parser.add_argument("--batch-rows", type=int, default=1000)
+    parser.add_argument("--no-flush", action="store_true", help="store.durable = false")
     parser.add_argument("--no-decisions", action="store_true", help="Events alone.")
     parser.add_argument("--limit", action="store_true")
     parser.add_argument("--factor", type=float, default=1.5, help="From step to step.")
@@ -120,7 +123,7 @@ def _arguments() -> argparse.Namespace:
         churn=given.churn,
         outage=given.outage,
         decisions=not given.no_decisions,
-        batch_rows=given.batch_rows,
+        durable=not given.no_flush,
     )
     return given
 
@@ -164,10 +167,10 @@ def _broker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _settings(folder: Path, n: int, port: int, url: str, load: Load) -> tuple[Path, int]:
-    """A fleet.toml, and the port of its page; all but `batch_rows` is the default."""
+    """A fleet.toml, and the port of its page; all else is the default."""
     page, file = free_port(), folder / f"fleet-{n}.toml"
     file.write_text(
-        f'[store]\nurl = "{url}"\nbatch_rows = {load.batch_rows}\n'
+        f'[store]\nurl = "{url}"\ndurable = {str(load.durable).lower()}\n'
         f'[mqtt]\nport = {port}\nname = "monitor-{n}"\n[page]\nport = {page}\n'
         f"[watch]\nmax_bins = 1000000\n"
     )
@@ -210,14 +213,16 @@ def _run(
     bins = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     pids = {**pids, "bins": bins.pid}
     threads = [
-        threading.Thread(target=_watch_rows, args=(database, seen, stop)),
-        threading.Thread(target=_watch_page, args=(page, seen, stop)),
-        threading.Thread(target=_watch_processes, args=(pids, seen, stop)),
+        threading.Thread(target=_watch_rows, args=(database, seen, stop), daemon=True),
+        threading.Thread(target=_watch_page, args=(page, seen, stop), daemon=True),
+        threading.Thread(target=_watch_processes, args=(pids, seen, stop), daemon=True),
     ]
     for thread in threads:
         thread.start()
     assert bins.stdout
-    said = [json.loads(line) | {"at_s": time.monotonic()} for line in bins.stdout]
+    said = [
+        json.loads(line) | {"at_s": time.monotonic(), "ts": time.time()} for line in bins.stdout
+    ]
     bins.wait()
     told_s = time.monotonic()
     behind_s = _settle(database, said[-1]["made"]) - told_s
@@ -250,6 +255,7 @@ def _watch_rows(database: Database, seen: Seen, stop: threading.Event) -> None:
         for id_, boot, seq, ts in rows:
             seen.lags_s.append(now_ts - ts)
             seen.keys.append((boot, seq))
+            seen.decided_ts.append(ts)
             last = max(last, id_)
         stop.wait(max(0.01, LOOK_EVERY_S - (time.monotonic() - began_s)))
 
@@ -331,10 +337,11 @@ def _figures(
         for low, high in row["waited"]
         for seq in range(low, high + 1)
     }
-    pairs = zip(seen.keys, seen.lags_s, strict=True)
-    live_s = [lag_s for key, lag_s in pairs if key not in waited]
     full = [row for row in said if row["online"] >= 0.9 * load.bins]
     window = (full[0]["at_s"], full[-1]["at_s"]) if full else (0.0, 0.0)
+    warm_ts = full[0]["ts"] + WARM_UP_S if full else 0.0
+    rows_seen = zip(seen.keys, seen.lags_s, seen.decided_ts, strict=True)
+    live_s = [lag_s for key, lag_s, ts in rows_seen if ts >= warm_ts and key not in waited]
     end = said[-1]
     return {
         **vars(load),
