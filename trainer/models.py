@@ -184,7 +184,8 @@ def load_in_order(net: Lite, path: Path, *, with_head: bool) -> int:
     """Copy tensors from a file into the trunk, in order; returns how many were copied.
 
     Both list stem, blocks, head in the same order, so the names need no table; every shape is
-    checked. The last linear layer is never taken: its classes are ImageNet's.
+    checked. The last linear layer is not taken from a package, for its classes are ImageNet's; from
+    a checkpoint of this trainer it is, where it has as many classes.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -202,7 +203,17 @@ def load_in_order(net: Lite, path: Path, *, with_head: bool) -> int:
                 f"{path}: {name} is {tuple(tensor.shape)}, the network needs {tuple(target.shape)}"
             )
         target.copy_(tensor)
-    return len(targets)
+    return len(targets) + (_take_last(net, dict(source)) if own else 0)
+
+
+def _take_last(net: Lite, source: dict[str, Tensor]) -> int:
+    """The last linear layer of an own checkpoint, where it has as many classes; 0 or 2 tensors."""
+    last = {name: t for name, t in net.state_dict().items() if name.startswith("classifier.")}
+    if any(name not in source or source[name].shape != t.shape for name, t in last.items()):
+        return 0
+    for name, tensor in last.items():
+        tensor.copy_(source[name])
+    return len(last)
 
 
 def freeze(net: nn.Module, blocks: int) -> None:

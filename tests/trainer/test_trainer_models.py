@@ -223,3 +223,17 @@ def test_other_networks_export_and_quantize(family: str) -> None:
     """What is trained can be shipped: ONNX with torch's logits, whatever the backbone."""
     net = make(Network(family=family, weights="scratch"), 6).eval()
     assert len(export(net, 64)) > 100_000
+
+
+def test_a_checkpoint_gives_its_last_layer_to_as_many_classes(tmp_path: Path) -> None:
+    """A training that goes on keeps what it answers; with a seventh class it learns that anew."""
+    torch.manual_seed(0)
+    made = build("lite0", 3, blocks=2, head=16, weights="scratch")
+    path = tmp_path / "best.pt"
+    torch.save({"state": made.state_dict()}, path)
+    same = build("lite0", 3, blocks=2, head=16, weights=str(path))
+    more = build("lite0", 4, blocks=2, head=16, weights=str(path))
+    batch = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(made.eval()(batch), same.eval()(batch))
+    assert torch.equal(made.head[0][0].weight, more.head[0][0].weight)
