@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-arm64 test-cameras soak lint clean
+.PHONY: demo test test-all test-arm64 test-cameras soak bench lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/smartbin demo --once
@@ -29,6 +29,12 @@ MINUTES ?= 10
 soak: $(VENV)/.dev
 	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
+# Side by side with what one would take instead: make bench BENCH="--data DIR --names FILE"
+BENCH ?=
+bench: $(VENV)/.bench
+	@sh tools/ensure-mosquitto.sh
+	$(BIN)/python -m tools.bench --out docs/benchmarks.md --picture docs/images/frontier.png $(BENCH)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,6 +47,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev,bench]'
+	@touch $@ $(VENV)/.dev $(VENV)/.demo
 
 $(VENV)/bin/python:
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)

@@ -12,7 +12,7 @@ import queue
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,15 @@ from edge.postman import Postman
 from edge.reporter import Reporter
 from edge.segmenters.whole import WholeFrame
 from edge.shipped import samples, shipped
-from edge.values import Frame, Item, Pixels
+from edge.values import Decision, Frame, Item, Message, Pixels
 from edge.wire import Origin, Topics
 from tests.harness import Mosquitto
 from tools.bench.timing import Spent, allocated, interleaved
 
 TOPIC = "bins/v1/bench/b1/decision"
 WAIT_S = 10.0
+REST_S = 0.04  # onnxruntime's threads spin on after a run, and would take the next way's core
+OURS, JPEG, RAW = "ours", "JPEG 512x384", "raw 1280x720"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +111,23 @@ class Ours:
         self._seq += 1
         now_s = time.monotonic()
         item = Item((Frame(pixels, now_s, self._seq),), now_s, "bench")
-        self._reporter.report(item, self._judge.judge(item))
+        self._reporter.report(item, self._judge.judge(item), obey=_no_device)
 
     def close(self) -> None:
         self._link.stop()
 
 
-class Tutorial:
-    """A plain script; `session` of rembg, or None."""
+def _no_device(_decision: Decision, _message: Message) -> None:
+    """No actuator hangs on this board."""
 
-    def __init__(self, port: int, session: Any) -> None:
+
+class Tutorial:
+    """A plain script with a network for (1, 3, 224, 224) float32; `session` of rembg, or None."""
+
+    def __init__(self, port: int, network: bytes, session: Any) -> None:
         import onnxruntime as ort
 
-        self._session, self._rembg = ort.InferenceSession(_plain_network()), session
+        self._session, self._rembg = ort.InferenceSession(network), session
         self._labels = load_bundle(shipped("models/student.fp32.onnx")).labels
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.connect("127.0.0.1", port)
@@ -202,37 +208,56 @@ def rembg_session() -> Any:
         return None
 
 
-def whole_path(rounds: int) -> list[Row]:
-    """Every way, interleaved in one run, to the arrival of its message."""
+def on_one_core(rounds: int, lite0: Path | None = None) -> list[Row]:
+    """As `whole_path`, with one core for everything but the broker."""
+    allowed = os.sched_getaffinity(0)
+    with _broker() as (port, folder):
+        os.sched_setaffinity(0, {min(allowed)})  # threads that begin from here on inherit it
+        try:
+            return _ways(port, folder, rounds, lite0)
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+
+def whole_path(rounds: int, lite0: Path | None = None) -> list[Row]:
+    """Every way, interleaved in one run, to the arrival of its message.
+
+    `lite0` is EfficientNet-Lite0 as fp32 ONNX, what a tutorial takes instead of our student.
+    """
+    with _broker() as (port, folder):
+        return _ways(port, folder, rounds, lite0)
+
+
+def _ways(port: int, folder: Path, rounds: int, lite0: Path | None) -> list[Row]:
     jpeg = (samples() / "stills" / "can_wood.jpg").read_bytes()
     raw = cv2.resize(decode_picture(jpeg, name="sample"), (1280, 720))
     bgr = np.ascontiguousarray(raw[..., ::-1])
     session = rembg_session() if os.environ.get("U2NET_HOME") else None
-    with _broker() as (port, folder):
-        ears, ours, plain = Ears(port), Ours(port, folder), Tutorial(port, None)
+    student = _plain_network()
+    networks = {"our student": student} | ({"Lite0": lite0.read_bytes()} if lite0 else {})
+    with ExitStack() as ending:
+        ears, ours = ending.enter_context(closing(Ears(port))), Ours(port, folder)
+        ending.enter_context(closing(ours))
         ways: dict[str, Callable[[], None]] = {
-            "ours, JPEG 512x384": lambda: ours.decide(decode_picture(jpeg, name="x")),
-            "script, JPEG 512x384": lambda: plain.decide(_decoded(jpeg)),
-            "ours, raw 1280x720": lambda: ours.decide(raw),
-            "script, raw 1280x720": lambda: plain.decide(bgr),
+            f"{OURS}, {JPEG}": lambda: ours.decide(decode_picture(jpeg, name="x")),
+            f"{OURS}, {RAW}": lambda: ours.decide(raw),
         }
+        for name, network in networks.items():
+            plain = ending.enter_context(closing(Tutorial(port, network, None)))
+            ways[f"script with {name}, {JPEG}"] = lambda p=plain: p.decide(_decoded(jpeg))
+            ways[f"script with {name}, {RAW}"] = lambda p=plain: p.decide(bgr)
         if session is not None:
-            cutting = Tutorial(port, session)
-            ways["script with rembg u2netp, JPEG 512x384"] = lambda: cutting.decide(_decoded(jpeg))
+            for name, network in networks.items():
+                cut = ending.enter_context(closing(Tutorial(port, network, session)))
+                way = f"script with rembg u2netp and {name}, {JPEG}"
+                ways[way] = lambda c=cut: c.decide(_decoded(jpeg))
         told = {name: _heard(step, ears) for name, step in ways.items()}
-        slow = [name for name in told if "rembg" in name]
-        spent = interleaved({n: s for n, s in told.items() if n not in slow}, rounds=rounds)
-        # Some rounds of all, so that rembg's row stands in the same minutes as the others.
-        spent |= {
-            n: s
-            for n, s in interleaved(told, rounds=max(10, rounds // 10), warm=2).items()
-            if n in slow
-        }
-        rows = [Row(name, spent[name], allocated(told[name])[0]) for name in told]
-        ears.close()
-        ours.close()
-        plain.close()
-    return rows
+        fast = {name: step for name, step in told.items() if "rembg" not in name}
+        spent = interleaved(fast, rounds=rounds, rest_s=REST_S)
+        # Fewer rounds of all, so that rembg's rows stand in the same minutes as the others.
+        few = interleaved(told, rounds=max(10, rounds // 10), warm=2, rest_s=REST_S)
+        spent |= {name: few[name] for name in told if name not in fast}
+        return [Row(name, spent[name], allocated(told[name])[0]) for name in told]
 
 
 def _decoded(jpeg: bytes) -> Pixels:

@@ -28,14 +28,27 @@ class Spent:
 
 
 def interleaved(
-    contenders: dict[str, Callable[[], object]], *, rounds: int, warm: int = 5
+    contenders: dict[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm: int = 5,
+    again: bool = False,
+    rest_s: float = 0.0,
 ) -> dict[str, Spent]:
-    """Each contender once a round, in an order that turns; the first `warm` rounds do not count."""
+    """Each contender once a round, in an order that turns; the first `warm` rounds do not count.
+
+    With `again` it is called twice and the second counts: what the others left in the caches is
+    gone by then, as it is where one network works by itself. `rest_s` goes before each call, for
+    threads of the last one that still spin.
+    """
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     cpu: dict[str, float] = dict.fromkeys(contenders, 0.0)
     names = list(contenders)
     for turn in range(rounds + warm):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            time.sleep(rest_s)
+            if again:
+                contenders[name]()
             began, cpu_began = time.perf_counter(), time.process_time()
             contenders[name]()
             took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
