@@ -330,6 +330,40 @@ def test_pin_held_by_another_program_is_a_sentence(factory: MockFactory) -> None
         Pins(factory).output(17, active_high=True)
 
 
+def test_carousel_that_does_not_turn_is_a_jam(make: Make) -> None:
+    """A motor that is held fast leaves the home switch pressed: no `done` for that."""
+    device, metal = make("carousel")
+    device.home()
+    metal.stuck = True
+    with pytest.raises(JammedError, match=r"did not leave home .* GPIO 5; .*cmd/clear"):
+        device.move(order(), stop=NEVER)
+    assert is_safe("carousel", metal)
+
+
+class Faulty(Exception):
+    """As lgpio's own, which is a plain Exception."""
+
+
+def test_a_gate_whose_pin_fails_leaves_no_other_open(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gate b is open while the pin of gate a fails: b closes all the same, and so does `close`."""
+    device, metal = make("gates", home_switch=-1)
+    device.home()
+
+    def fail() -> None:
+        raise Faulty("bad GPIO write")
+
+    gates = device._gates  # type: ignore[attr-defined]
+    gates["b"].on()
+    monkeypatch.setattr(gates["a"], "off", fail)
+    with pytest.raises(Faulty):
+        device.home()
+    assert metal.levels[27] == 0.0
+    device.close()
+    assert metal.factory.pin(27).function == "input"
+
+
 def test_pace_rests_and_counts() -> None:
     """A rest after each movement, and no more than so many starts in a minute."""
     pace = Pace(cool_down_s=0.5, per_min=2)

@@ -112,6 +112,12 @@ def test_unsynced_clocks_count_from_receipt() -> None:
     assert isinstance(read(CLOCKS, clock="unsynced", decided_ts=1.0), Order)
 
 
+def test_a_decision_from_a_little_ahead_lives_no_longer_for_it() -> None:
+    """Two clocks may differ by half a second; that is not added to its life."""
+    order = read(decided_ts=1000.4)
+    assert isinstance(order, Order) and order.expires_s == pytest.approx(50.5)
+
+
 def test_one_host_needs_no_synced_clock() -> None:
     """The same kernel's clock is the same, however wrong: then the age is known."""
     late = read(UNSYNCED, clock="unsynced", host=HOST, decided_ts=4.0)
@@ -194,6 +200,21 @@ def test_two_actuators_do_not_share_a_ledger(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_line_torn_by_a_full_disk_joins_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is claimed after it is found again by the next start."""
+    path, write = tmp_path / "moves", os.write
+    ledger = Ledger(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
+        with pytest.raises(LedgerError, match="disk full"):
+            ledger.claim("boot-1")
+    assert ledger.claim("boot-2") and ledger.claim("boot-3")
+    ledger.close()
+    assert not Ledger(path).claim("boot-2")
+
+
 def test_nothing_moves_without_a_record(tmp_path: Path) -> None:
     """A full disk refuses the movement, in words."""
     ledger = Ledger(tmp_path / "moves")
@@ -370,6 +391,77 @@ def test_the_fault_of_a_device_is_a_jam_and_not_the_end() -> None:
         bench.device._on_move = None
         assert bench.ask("op", "left", verb="clear").result == "done"
         assert bench.mover.alive and bench.ask("a-2").result == "done"
+
+
+def test_neither_a_failing_pin_nor_a_failing_answer_ends_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also at home, what lgpio raises is a jam that a clear ends; a lost ack is only logged."""
+
+    def broken(*_: object) -> None:
+        raise Exception("bad GPIO write")
+
+    with Bench() as bench:
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.device, "_return", broken)
+            ack = bench.ask("op-1", "left", verb="clear")
+            assert ack.result == "jammed" and "bad GPIO write" in ack.reason
+        assert bench.ask("op-2", "left", verb="clear").result == "done"
+        worker = bench.mover._workers[0]
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "_answer", broken)
+            bench.put("a-1")
+            wait_for(lambda: len(bench.moved) == 1, what="the movement")
+        assert bench.ask("a-2").result == "done" and bench.mover.alive
+
+
+def test_a_movement_that_failed_counts_for_the_rest_of_its_coil() -> None:
+    """A fault of the program does not let the next movement begin at once."""
+
+    def broken(order: Order) -> None:
+        raise RuntimeError("loose wire")
+
+    limits = Limits(dwell_s=0.0, cool_down_s=0.3, per_min=6000, tolerance_s=0.02)
+    with Bench(limits=limits) as bench:
+        bench.device._on_move = broken
+        bench.ask("a-1")
+        failed_s = time.monotonic()
+        bench.device._on_move = lambda order: bench.moved.append((order.id, time.monotonic()))
+        bench.ask("op", "left", verb="clear")
+        assert bench.ask("a-2").result == "done"
+        assert bench.moved[0][1] - failed_s >= 0.25
+
+
+def test_late_by_its_own_limits_names_them() -> None:
+    """So that the owner of a quick belt finds cool_down_s and per_min."""
+    limits = Limits(dwell_s=0.0, cool_down_s=30.0, per_min=6000, tolerance_s=0.02)
+    with Bench(limits=limits) as bench:
+        assert bench.ask("a-1").result == "done"
+        ack = bench.ask("a-2", life_s=0.1)
+        assert ack.result == "late" and "cool_down_s or per_min" in ack.reason
+
+
+def test_at_the_end_a_stuck_device_keeps_no_other_moving() -> None:
+    """All are told to stay home before one is waited for."""
+    first, second = (
+        Simulated(name=n, routes={n: 1.0}, limits=Limits(3.0, 0.0, 6000), travel_s=0.0)
+        for n in ("one", "two")
+    )
+    first._return = lambda: time.sleep(1.0)  # type: ignore[method-assign]
+    acks: list[tuple[float, Ack]] = []
+    mover = Mover(
+        devices=[first, second],
+        ledger=Ledger(None),
+        answer=lambda order, ack: acks.append((time.monotonic(), ack)),
+    )
+    mover.release()
+    now_s = time.monotonic()
+    mover.obey(Order("a-1", "two", now_s, now_s + 5))
+    wait_for(lambda: second.moves == 1, what="the movement")
+    began_s = time.monotonic()
+    mover.close()
+    at_s, ack = next(a for a in acks if a[1].id == "a-1")
+    assert ack.result == "refused" and at_s - began_s < 0.5
 
 
 def test_a_flood_is_cut() -> None:

@@ -119,7 +119,7 @@ def _left_s(body: Mapping[str, Any], incoming: Incoming, clocks: Clocks) -> floa
     age_s = received_ts - decided_ts
     if age_s < -AHEAD_S:
         return f"decided {-age_s:.1f} s from now; set the clocks"
-    return float(life_s - age_s)
+    return float(life_s - max(0.0, age_s))  # a clock that is behind lengthens no life
 
 
 def _fire_s(body: Mapping[str, Any], incoming: Incoming, clocks: Clocks) -> float | str | None:

@@ -42,6 +42,7 @@ class Ledger:
         self._lock = threading.Lock()  # guards everything below
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._lines = 0  # in the file
+        self._torn = False  # the last line has no end
         self._fd = -1
         if path is not None:
             self._open(path)
@@ -90,13 +91,18 @@ class Ledger:
     def _append(self, id: str) -> None:
         if self._path is None:
             return
-        line = f"{id}\n".encode("ascii")
+        begin = "\n" if self._torn else ""
+        line = f"{begin}{id}\n".encode("ascii")
         try:
             written = os.write(self._fd, line)
         except OSError as error:
-            raise LedgerError(f"{self._path}: cannot be written ({error.strerror})") from error
+            raise LedgerError(
+                f"{self._path}: cannot be written ({error.strerror}); free or mend the disk"
+            ) from error
         if written != len(line):  # a full disk takes a part; the rest of the line must not join
+            self._torn = True
             raise LedgerError(f"{self._path}: cannot be written whole; is the disk full?")
+        self._torn = False
         self._lines += 1
 
     def _shorten(self) -> None:

@@ -71,6 +71,7 @@ class Mover:
 
     def close(self) -> None:
         """Go home and let go of all devices; idempotent."""
+        self.hold("the actuator is stopping")  # all at once: one that is stuck keeps none waiting
         for worker in self._workers:
             worker.close()
         self._ledger.close()

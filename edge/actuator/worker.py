@@ -98,9 +98,16 @@ class Worker:
             self._go_home()
             while (waited := self._next()) is not None:
                 order, answer = waited
-                answer(order, self._obey(order))
+                self._give(answer, order, self._obey(order))
         finally:
             self._device.close()
+
+    def _give(self, answer: Answer, order: Order, ack: Ack) -> None:
+        """An answer that cannot be given must not end the thread that brings the device home."""
+        try:
+            answer(order, ack)
+        except Exception:
+            log.exception("actuator: the ack of %s was not sent", order.id)
 
     def _go_home(self) -> None:
         try:
@@ -108,6 +115,10 @@ class Worker:
             self.jam = ""
         except (JammedError, OSError) as error:
             self._latch(str(error))
+        except Exception as error:  # lgpio.error is a plain one
+            self._latch(
+                f"{self._device.name}: cannot go home: {error!r}; mend it, then send cmd/clear"
+            )
 
     def _latch(self, why: str) -> None:
         self.jam = why
@@ -170,15 +181,20 @@ class Worker:
             return "refused", f"home and staying there: {held}"
         if self.jam:
             return "refused", f"jammed before: {self.jam}"
-        behind_ms = (self._clock() - self._latest_s(order)) * 1000
+        latest_s = self._latest_s(order)
+        behind_ms = (self._clock() - latest_s) * 1000
         if behind_ms > 0:
-            return "late", f"{behind_ms:.1f} ms too late to begin"
+            paced = self._pace.ready_s > latest_s
+            why = "; the device rested by cool_down_s or per_min" if paced else ""
+            return "late", f"{behind_ms:.1f} ms too late to begin{why}"
         return None
 
     def _carry_out(self, order: Order) -> Ack:
         start_s = self._clock()
-        result, reason = self._result(order)
-        self._pace.moved(start_s=start_s, end_s=self._clock())
+        try:
+            result, reason = self._result(order)
+        finally:  # a coil that failed was on all the same
+            self._pace.moved(start_s=start_s, end_s=self._clock())
         return self._ack(order, result, reason)
 
     def _result(self, order: Order) -> tuple[Result, str]:

@@ -108,7 +108,7 @@ class Carousel(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
         close_all((self._step, self._direction, self._enable, self._switch))
@@ -117,6 +117,11 @@ class Carousel(Device):
         assert self._at is not None  # home() was called before any movement
         self._power(True)
         self._go(_shortest(round(where) * self._slot - self._at, self._turn), stop)
+        if self._at and self._switch.pressed:  # it did not turn, or the switch tells nothing
+            raise JammedError(
+                f"{self.name}: did not leave home by the switch on GPIO {self._switch.pin}; "
+                "free it, check motor and switch, then send cmd/clear"
+            )
 
     def _return(self) -> None:
         self._power(True)

@@ -17,7 +17,7 @@ from edge.actuator.devices.base import (
 )
 from edge.actuator.devices.onoff import await_switch, close_all, route_fault
 from edge.actuator.gpio import Output, Pins, Switch
-from edge.actuator.values import JammedError, Order
+from edge.actuator.values import Order
 from edge.options import option
 
 
@@ -87,7 +87,7 @@ class Diverter(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
         close_all((self._output, self._home_switch, self._end_switch))

@@ -15,9 +15,9 @@ from edge.actuator.devices.base import (
     Limits,
     switch_option,
 )
-from edge.actuator.devices.onoff import await_switch, close_all
+from edge.actuator.devices.onoff import all_off, await_switch, close_all
 from edge.actuator.gpio import Output, Pins, Switch
-from edge.actuator.values import JammedError, Order
+from edge.actuator.values import Order
 from edge.options import option
 
 
@@ -89,7 +89,7 @@ class Gates(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
         close_all([*self._gates.values(), *self._ends.values(), self._home_switch])
@@ -105,5 +105,4 @@ class Gates(Device):
         await_switch(self.name, "home was not reached", self._home_switch, self._travel_s, None)
 
     def _all_off(self) -> None:
-        for gate in self._gates.values():
-            gate.off()
+        all_off(self._gates.values())

@@ -20,7 +20,7 @@ from edge.actuator.devices.base import (
 )
 from edge.actuator.devices.onoff import await_switch, close_all, route_fault
 from edge.actuator.gpio import Output, Pins, Switch
-from edge.actuator.values import JammedError, Order
+from edge.actuator.values import Order
 from edge.options import option
 
 RETURN_S = 0.25  # for the spring, where a switch tells that it came back
@@ -94,7 +94,7 @@ class Kicker(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
         close_all((self._output, self._home_switch, self._end_switch))

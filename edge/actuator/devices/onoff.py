@@ -29,13 +29,24 @@ def await_switch(
         raise jammed(name, what, switch.pin, travel_s)
 
 
+def all_off(outputs: Iterable[Output]) -> None:
+    """Every output off; one that fails does not keep the others on. Raises the last failure."""
+    failure: Exception | None = None
+    for output in outputs:
+        try:
+            output.off()
+        except Exception as error:  # lgpio.error is a plain one
+            failure = error
+    if failure:
+        raise failure
+
+
 def close_all(parts: Iterable[Output | Switch | None]) -> None:
     """Outputs off, all pins let go; one that fails does not keep the others."""
     for part in parts:
-        with contextlib.suppress(OSError):
-            if part is None:
-                continue
-            off = getattr(part, "off", None)
-            if off:
-                off()
-            part.close()
+        if part is None:
+            continue
+        off = getattr(part, "off", None)
+        for act in (off, part.close) if off else (part.close,):
+            with contextlib.suppress(Exception):  # lgpio.error is a plain one
+                act()

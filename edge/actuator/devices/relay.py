@@ -20,7 +20,7 @@ from edge.actuator.devices.base import (
 )
 from edge.actuator.devices.onoff import close_all, route_fault
 from edge.actuator.gpio import Output, Pins, Switch
-from edge.actuator.values import JammedError, Order
+from edge.actuator.values import Order
 from edge.options import option
 
 CONTACT_S = 0.1  # a relay closes within some 15 ms, a contactor within 50
@@ -75,7 +75,7 @@ class Relay(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
         close_all((self._output, self._feedback))

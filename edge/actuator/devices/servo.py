@@ -19,7 +19,7 @@ from edge.actuator.devices.base import (
     until,
 )
 from edge.actuator.gpio import Pins, Servo, Switch
-from edge.actuator.values import JammedError, Order
+from edge.actuator.values import Order
 from edge.options import option
 
 SETTLE_S = 0.04  # two pulses: a servo hears of a new angle up to one frame of 20 ms later
@@ -112,11 +112,13 @@ class ServoFlap(Device):
     def close(self) -> None:
         if self._closed:
             return
-        with contextlib.suppress(JammedError):
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
             self.home()
         self._closed = True
-        self._servo.angle = None
-        self._servo.close()
+        with contextlib.suppress(Exception):
+            self._servo.angle = None
+        with contextlib.suppress(Exception):
+            self._servo.close()
         if self._switch:
             self._switch.close()
 
