@@ -23,7 +23,7 @@ from trainer.data import scan  # noqa: E402
 from trainer.segment import compare, fit, pack, recipe, scenes, scoring  # noqa: E402
 from trainer.segment.network import LOGITS_STRIDE, build_segmenter  # noqa: E402
 
-pytestmark = pytest.mark.trainer
+pytestmark = [pytest.mark.trainer, pytest.mark.timeout(600)]  # a busy machine takes minutes
 
 # From nothing, in seconds: a thin decoder on a thin start.
 SMALL = {
@@ -223,7 +223,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The whole way by the command line, on made-up photos, from nothing."""
     folder = tmp_path_factory.mktemp("segmenter")
     write_photos(folder, per_class=14)
-    settings = {**SMALL, "fit.epochs": 14, "fit.ema_decay": 0.9, "scenes.photo_share": 0.7}
+    settings = {**SMALL, "fit.epochs": 10, "fit.ema_decay": 0.9, "scenes.photo_share": 0.7}
     argv = ["segmenter", "--recipe", "segmenter-quick", "--json"]
     for option in ("--data", "images"), ("--masks", "masks"), ("--run", "run"), ("--out", "out"):
         argv += [option[0], str(folder / option[1])]
@@ -240,7 +240,7 @@ def test_the_command_writes_what_the_edge_opens(made: dict[str, object]) -> None
     net = load_mask_net(path)
     assert (net.width_px, net.height_px) == (64, 48)
     card = json.loads(path.with_suffix(".json").read_text())
-    assert card["kind"] == "segmenter" and card["recipe"]["fit"]["epochs"] == 14
+    assert card["kind"] == "segmenter" and card["recipe"]["fit"]["epochs"] == 10
     first = card["metrics"][0]
     assert first["metric"] == "iou photos" and first["data"] == "made up" and first["n"] > 0
     low, high = first["bootstrap_95"]
