@@ -66,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _public(typed: list[str]) -> list[str]:
     """File names without the folders of this machine."""
-    return [Path(word).name if word.startswith("/") else word.split("=/")[0] for word in typed]
+    found = []
+    for word in typed:
+        words, sign, path = word.rpartition("=")
+        found.append(f"{words}{sign}{Path(path).name}" if "/" in path else word)
+    return found
 
 
 def run(given: argparse.Namespace, command: str) -> Findings:
@@ -105,7 +109,17 @@ def run(given: argparse.Namespace, command: str) -> Findings:
     ]
     pictures = _words(asked)
     return Findings(
-        networks, core, paths, sizes, [*rates, *full], depths, import_ms, told, command, pictures
+        networks=networks,
+        limits=core,
+        paths=paths,
+        one_core=one_core,
+        sizes=sizes,
+        rates=[*rates, *full],
+        depths=depths,
+        import_ms=import_ms,
+        targets=told,
+        command=command,
+        pictures=pictures,
     )
 
 
