@@ -71,7 +71,8 @@ def lite0(checkpoint: Path | None) -> tuple[nn.Module, str]:
     if not isinstance(trained.net, Lite) or len(trained.net.blocks) != 16:
         raise SmartbinError(f"{checkpoint}: not a whole EfficientNet-Lite0")
     recipe = trained.recipe
-    told = f"{recipe.training.epochs} epochs, first {recipe.training.frozen_blocks} blocks frozen"
+    epochs, frozen = recipe.training.epochs, recipe.training.frozen_blocks
+    told = f"epoch {trained.epoch} of {epochs}, first {frozen} blocks frozen"
     share = recipe.augment.swap_share
     return trained.net, told + (f", {share:.0%} on other backgrounds" if share else ", no swaps")
 
