@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.actuator.options import ActuatorOptions, check_routes_served, with_devices
+from edge.actuator.options import (
+    ActuatorOptions,
+    check_routes_served,
+    pins_taken,
+    with_devices,
+)
 from edge.belt.options import BeltOptions, belt_faults
 from edge.cameras import check_source, shown
 from edge.errors import ConfigError
@@ -350,7 +355,11 @@ def _check_together(config: Config, reader: Reader) -> None:
     routes = config.routes
     check_routes_served(config.actuator, routes=routes.by_class, safe=routes.safe, reader=reader)
     belt = belt_faults(
-        config.belt, trigger=config.trigger.kind, routes=routes.by_class, safe=routes.safe
+        config.belt,
+        trigger=config.trigger.kind,
+        routes=routes.by_class,
+        safe=routes.safe,
+        pins=pins_taken(config.actuator),
     )
     for dotted, sentence in belt:
         reader.fault(dotted, sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 import signal
 import subprocess
@@ -16,15 +17,23 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from edge import doctor, parts
+from edge.acks import Acks
 from edge.actuator import gpio
 from edge.actuator.answers import Answers, ack_messages
+from edge.actuator.devices.base import Limits
+from edge.actuator.devices.simulated import Simulated
 from edge.actuator.gpio import Pins
+from edge.actuator.ledger import Ledger
+from edge.actuator.local import LocalActuator
 from edge.actuator.values import Ack, ActuatorError, Order
 from edge.brokers import Broker
 from edge.config import load_config, parse_config
 from edge.errors import ConfigError
+from edge.health import clock_host
+from edge.movements import Movements
 from edge.mqtt import Link
-from edge.wire import Topics
+from edge.values import Decision, Incoming, Message
+from edge.wire import Origin, Topics
 from tests.harness import ROOT, SEARCH, Listener, Mosquitto, RunningDaemon, wait_for
 from tests.test_daemon import payloads, publish, states
 from tests.test_wire import check_payload
@@ -298,6 +307,42 @@ def test_local_mode_sends_the_same_ack_without_a_round_trip(
     assert "degraded" not in daemon.log
     daemon.send(signal.SIGTERM)
     assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize(("served", "expected"), [("rest", ["done"]), ("left", [])])
+def test_local_devices_serve_the_safe_route_as_those_behind_a_broker_do(
+    served: str, expected: list[str]
+) -> None:
+    """What is sorted into it moves the device that serves it; where none does, nothing is said."""
+    topics, heard = Topics("s", "b"), queue.SimpleQueue[Incoming]()
+    device = Simulated(name="flap", routes={served: 1.0}, limits=Limits(0.0, 0.0, 6000))
+    link: Any = None
+    movements = Movements(
+        origin=Origin(topics, "boot", "model", "0"),
+        safe="rest",
+        acks=Acks(failures=3, retry_s=0),
+        ack_s=1.0,
+        link=link,
+        reporter=link,
+    )
+    local = LocalActuator(
+        topics=topics,
+        devices=[device],
+        ledger=Ledger(None),
+        publish=lambda message: None,
+        heard=heard.put,
+        safe="rest",
+    )
+    movements.local = local
+    order = {"v": 1, "id": "boot-1", "site": "s", "bin": "b", "outcome": "sorted", "route": "rest"}
+    order |= {"decided_ts": time.time(), "expires_ms": 9000, "host": clock_host()}
+    decision = Decision("sorted", "green", "rest", 0.9, (("green", 0.9),), "sure")
+    movements.obey(decision, Message(topics.of("decision"), json.dumps(order).encode()))
+    if expected:
+        wait_for(lambda: not heard.empty(), what="the ack")
+    local.close()
+    told = [json.loads(heard.get_nowait().payload) for _ in range(heard.qsize())]
+    assert [ack["result"] for ack in told] == expected and device.moves == len(expected)
 
 
 def test_a_lost_bin_keeps_the_actuator_home(

@@ -345,3 +345,40 @@ def test_barred_item_is_never_judged() -> None:
     assert judged(2.2, barred) == ("ambiguous", None)
     stale = Item((), 2.0, "gate", barred=("fault", "stale"), place_mm=1000)
     assert judged(2.2, stale) == ("fault", None)
+
+
+def test_dead_encoder_is_told_and_not_silent() -> None:
+    """Items break the beam, but the belt's clock knows of no travel: the state says so."""
+    clock = encoder()
+    belt = tracker(clock=clock)
+    for n in range(9):
+        belt.lead(float(n), "gate")
+        belt.trail(n + 0.2)
+    assert "belt.encoder_a" in belt.trouble and len(belt) == 1
+    for n in range(40):
+        clock.pulse(10 + n * 0.01, 1)
+    belt.lead(10.4, "gate")
+    assert not belt.trouble
+
+
+def test_place_of_an_item_survives_a_belt_that_stood_and_shook() -> None:
+    """Thousands of pulses to and fro push the item's edge out of the clock's memory."""
+    clock = encoder()
+    belt = tracker(clock=clock)
+    for n in range(100):
+        clock.pulse(n * 0.01, 1)
+        if n == 20:
+            belt.lead(n * 0.01, "gate")
+        if n == 40:
+            belt.trail(n * 0.01)
+    for n in range(10_000):
+        clock.pulse(1.0 + n * 0.01, 1 if n % 2 == 0 else -1)
+    for n in range(60):
+        clock.pulse(102.0 + n * 0.01, 1)
+    (item,) = drain(belt, 104.0)
+    assert item.place_mm == pytest.approx((105 + 205) / 2, abs=10)
+
+
+def test_appointment_without_an_end_is_not_kept() -> None:
+    """A belt that stops between two looks at its clock: late, not a number that no wire takes."""
+    assert "stands" in timetable().missed(Appointment(5.0, math.inf, None), 0.0)

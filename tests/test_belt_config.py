@@ -54,6 +54,20 @@ def faults_of(text: str) -> str:
         (belt_text(more=""), "belt.gate_pin: must be given for the gate trigger"),
         (belt_text(clock="encoder"), "belt.encoder_a: must be given for the encoder clock"),
         (belt_text(kind="encoder"), 'the encoder trigger needs "encoder"'),
+        (
+            belt_text(clock="encoder", more="gate_pin = 17\nencoder_a = 17"),
+            "belt.encoder_a = 17: GPIO 17 is taken by belt.gate_pin",
+        ),
+        (
+            belt_text(more="gate_pin = 17\nencoder_b = 6"),
+            "belt.encoder_a: must be given with belt.encoder_b",
+        ),
+        (
+            belt_text()
+            + '[actuator]\nmode = "local"\n[actuator.devices.flap]\nkind = "kicker"\npin = 17\n'
+            'route = "packaging"\n',
+            "belt.gate_pin = 17: GPIO 17 is taken by actuator.devices.flap.pin",
+        ),
         (belt_text(diverters=""), "packaging is missing; say where its diverter is"),
         (belt_text(diverters="packaging = 900\nglass = 1000"), "no class goes there"),
         (belt_text(diverters="packaging = 90"), "= 90: must be beyond the camera"),

@@ -27,13 +27,18 @@ class LocalActuator:
         ledger: Ledger,
         publish: Callable[[Message], object],
         heard: Callable[[Incoming], None],
+        safe: str = "",
     ) -> None:
-        """Acks go to `heard` at once, and to `publish` for whoever else listens."""
+        """Acks go to `heard` at once, and to `publish` for whoever else listens.
+
+        For the route `safe` nothing moves, unless a device serves it.
+        """
         self._topics = topics
         self._publish = publish
         self._heard = heard
         self._clock = HostClock()
         self._mover = Mover(devices=devices, ledger=ledger, answer=self._answer)
+        self._idle = self._mover.idle_route(safe)
         self._mover.release()
 
     def obey(self, message: Message) -> None:
@@ -46,7 +51,8 @@ class LocalActuator:
             received_s=time.monotonic(),
             expires_s=message.expires_s,
         )
-        order = read_order(incoming, topics=self._topics, clocks=self._clock.read())
+        clocks = self._clock.read()
+        order = read_order(incoming, topics=self._topics, clocks=clocks, idle=self._idle)
         if isinstance(order, Order):
             self._mover.obey(order)
         elif isinstance(order, Refusal):

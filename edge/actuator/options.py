@@ -138,6 +138,17 @@ def pins_of(options: CommonOptions) -> Iterator[tuple[str, int]]:
             yield field.name, value
 
 
+def pins_taken(options: ActuatorOptions) -> dict[int, str]:
+    """The GPIO that the daemon's own devices take, each with the option that says so."""
+    if options.mode != "local":
+        return {}
+    return {
+        pin: f"{SECTION}.{name}.{key}"
+        for name, device in options.devices.items()
+        for key, pin in pins_of(device)
+    }
+
+
 def _check_pins(devices: Mapping[str, CommonOptions], reader: Reader) -> None:
     taken: dict[int, str] = {}
     for name, options in devices.items():

@@ -33,6 +33,9 @@ class BeltClock(Protocol):
     def pulse_at(self, position_mm: float) -> int | None:
         """The encoder's count there; None without an encoder."""
 
+    def remembers(self, at_s: float) -> bool:
+        """Whether it still knows where the belt was then."""
+
 
 class FixedClock:
     """A belt that always runs, at one speed."""
@@ -51,6 +54,10 @@ class FixedClock:
     def pulse_at(self, position_mm: float) -> int | None:
         """No encoder, no pulses."""
         return None
+
+    def remembers(self, at_s: float) -> bool:
+        """It always ran."""
+        return True
 
 
 class EncoderClock:
@@ -117,6 +124,11 @@ class EncoderClock:
     def pulse_at(self, position_mm: float) -> int | None:
         """The count at which the belt is there or just past it."""
         return math.ceil(position_mm / self._mm)
+
+    def remembers(self, at_s: float) -> bool:
+        """Not before the oldest of the last KEPT_PULSES, where there were more."""
+        with self._lock:
+            return len(self._times_s) < KEPT_PULSES or at_s >= self._times_s[0]
 
     def _between(self, index: int, at_s: float) -> float:
         before_s, after_s = self._times_s[index - 1], self._times_s[index]

@@ -119,9 +119,17 @@ class BeltOptions:
 
 
 def belt_faults(
-    options: BeltOptions, *, trigger: str, routes: Mapping[str, str], safe: str
+    options: BeltOptions,
+    *,
+    trigger: str,
+    routes: Mapping[str, str],
+    safe: str,
+    pins: Mapping[int, str] | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Dotted key and sentence of each fault that several options make together."""
+    """Dotted key and sentence of each fault that several options make together.
+
+    `pins` are those that something else on this board takes, with the option that says so.
+    """
     if options.clock == "none":
         if trigger in NEEDS_BELT:
             yield "trigger.kind", f'= "{trigger}": needs belt.clock = "fixed" or "encoder"'
@@ -142,7 +150,20 @@ def belt_faults(
             f"= {options.debounce_ms:g}: the belt runs {blind_mm:.0f} mm in it, so items nearer "
             f"than belt.min_gap_mm = {options.min_gap_mm:g} would be taken for one",
         )
+    yield from _pin_faults(options, dict(pins or {}))
     yield from _diverter_faults(options, routes, safe)
+
+
+def _pin_faults(options: BeltOptions, taken: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """A pin with two owners: the second would take the first one's edges away, unheard."""
+    for key in ("gate_pin", "encoder_a", "encoder_b"):
+        pin = getattr(options, key)
+        if pin in taken:
+            yield f"belt.{key}", f"= {pin}: GPIO {pin} is taken by {taken[pin]}; use another"
+        elif pin != NO_PIN:
+            taken[pin] = f"belt.{key}"
+    if options.encoder_b != NO_PIN and options.encoder_a == NO_PIN:
+        yield "belt.encoder_a", "must be given with belt.encoder_b"
 
 
 def _diverter_faults(

@@ -50,7 +50,7 @@ class BeltTimetable:
 
     def missed(self, appointment: Appointment, now_s: float) -> str:
         """Late where the order would not reach the actuator in time; so is one never to come."""
-        if not math.isfinite(appointment.act_s):
+        if not (math.isfinite(appointment.act_s) and math.isfinite(appointment.until_s)):
             return "the belt stands: when the item meets its diverter cannot be said"
         left_ms = (appointment.act_s - now_s) * 1000
         notice_ms = self._diverters.notice_s * 1000

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MAX_ITEMS = 64  # on the belt at once; a gate that chatters must not grow memory
 JAM_FACTOR = 3  # times the longest item
+STILL_LEADS = 8  # edges without any travel between them: more than an item that shakes on the beam
 FRAME_WAIT_S = 0.25  # from the end of an item's window to the latest arrival of its frame
 
 
@@ -64,6 +65,7 @@ class Tracker:
         self._last: _Tracked | None = None  # the newest, even when it was given back
         self._number = 0
         self._jam = ""
+        self._still = 0  # edges since the last item that the belt's clock puts before its end
         self.refused = 0  # items beyond MAX_ITEMS, left to run off the end
 
     def __len__(self) -> int:
@@ -74,7 +76,9 @@ class Tracker:
         at_mm = self._clock.position_mm(at_s)
         last = self._last
         if last is not None and at_mm <= (last.lead_mm if last.trail_mm is None else last.trail_mm):
+            self._still += 1
             return False  # the belt turned back: the same item once more
+        self._still = 0
         if len(self._items) >= MAX_ITEMS:
             self.refused += 1
             log.warning("belt: %d items wait already; one more runs off the end", MAX_ITEMS)
@@ -112,6 +116,11 @@ class Tracker:
     @property
     def trouble(self) -> str:
         """What is wrong with the trigger, in words; empty while it is well."""
+        if self._still >= STILL_LEADS and not self._jam:
+            return (
+                f"belt: {self._still} edges at the trigger, and no travel since the last item; "
+                "does the belt run, and is belt.encoder_a wired?"
+            )
         return self._jam
 
     def ready(self, now_s: float, *, edges_until_s: float) -> Item | None:
@@ -134,6 +143,7 @@ class Tracker:
         self._items.clear()
         self._last = None
         self._jam = ""
+        self._still = 0
 
     def _check_jam(self, edges_mm: float) -> None:
         """An item that does not end: two that touch at first, then a jam or a dirty sensor."""
@@ -145,7 +155,8 @@ class Tracker:
         length_mm = edges_mm - last.lead_mm
         if length_mm > JAM_FACTOR * self._spacing.max_item_mm:
             self._jam = (
-                f"the trigger has been covered for {length_mm:.0f} mm; clean it, or clear a jam"
+                f"the trigger has been covered for {length_mm:.0f} mm; "
+                "clean it or clear a jam; of a new gate, try the other belt.gate_broken"
             )
 
     def _mind_the_gap(self, before: _Tracked, item: _Tracked) -> None:
@@ -187,9 +198,10 @@ class Tracker:
             barred = ("ambiguous", item.crowd)
         elif not item.frames:
             barred = ("fault", "stale: no frame was exposed while the item was in the picture")
-        # Asked anew: pulses of the encoder that were on their way when the edge came are here now.
-        begin_mm = self._clock.position_mm(item.lead_s)
-        end_mm = begin_mm if item.trail_s is None else self._clock.position_mm(item.trail_s)
+        begin_mm = self._place_mm(item.lead_s, item.lead_mm)
+        end_mm = begin_mm
+        if item.trail_s is not None and item.trail_mm is not None:
+            end_mm = self._place_mm(item.trail_s, item.trail_mm)
         return Item(
             frames=tuple(item.frames),
             trigger_s=item.lead_s,
@@ -197,3 +209,11 @@ class Tracker:
             barred=barred,
             place_mm=(begin_mm + end_mm) / 2,
         )
+
+    def _place_mm(self, at_s: float, then_mm: float) -> float:
+        """Asked anew: pulses of the encoder that were on their way when the edge came are here now.
+
+        A belt that stood and shook may have counted so many since that it has forgotten; then what
+        was said at the edge holds.
+        """
+        return self._clock.position_mm(at_s) if self._clock.remembers(at_s) else then_mm
