@@ -18,6 +18,12 @@ UNDER_VOLTAGE = 1 << 0 | 1 << 16
 JAM_S = 3600.0
 CLOCK_S = 3600.0
 LOST_S = 7 * 86400.0
+# What of a bin is judged: of ten thousand, every column more is felt by those who store.
+JUDGED = (
+    *("id", "state", "state_reason", "birth_ts", "health_ts", "temperature_c", "throttled"),
+    *("outbox_depth", "outbox_lost", "p99_ms", "ack_result", "ack_ts"),
+    *("clock_off_ts", "twin_ts", "twin_detail"),
+)
 LEAST_JUDGED = 20  # of the last hour's decisions, for a share
 
 
@@ -176,11 +182,12 @@ class Alerts:
 
     def _wrong(self, db: sa.Connection, now_ts: float) -> dict[tuple[int, str], str]:
         wrong: dict[tuple[int, str], str] = {}
-        bins = db.execute(sa.select(schema.bin_).where(schema.bin_.c.retired == 0)).mappings()
+        columns = [schema.bin_.c[name] for name in JUDGED]
+        bins = db.execute(sa.select(*columns).where(schema.bin_.c.retired == 0)).mappings()
         known = set()
         for row in bins:
             known.add(row["id"])
-            for kind, detail in judge_bin(dict(row), self._bounds, now_ts=now_ts).items():
+            for kind, detail in judge_bin(row, self._bounds, now_ts=now_ts).items():
                 wrong[row["id"], kind] = detail
         for found in (self._drifts(db), self._gaps(db, now_ts), self._abstains(db, now_ts)):
             wrong.update({pair: text for pair, text in found.items() if pair[0] in known})
@@ -230,7 +237,7 @@ class Alerts:
         return found
 
 
-def judge_bin(row: Mapping[str, Any], bounds: Bounds, *, now_ts: float) -> dict[str, str]:
+def judge_bin(row: Mapping[Any, Any], bounds: Bounds, *, now_ts: float) -> dict[str, str]:
     """What is wrong with one bin by what is known of it now: kind -> detail. Pure."""
     wrong: dict[str, str] = {}
     state = row["state"]
@@ -251,7 +258,7 @@ def judge_bin(row: Mapping[str, Any], bounds: Bounds, *, now_ts: float) -> dict[
     return wrong
 
 
-def _of_health(row: Mapping[str, Any], bounds: Bounds) -> dict[str, str]:
+def _of_health(row: Mapping[Any, Any], bounds: Bounds) -> dict[str, str]:
     wrong = {}
     bits = row["throttled"] or 0
     if (row["temperature_c"] or 0) >= bounds.hot_c:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 BUSY_MS = 10_000  # several monitors may share one SQLite file; none holds it longer
 CHUNK_HOURS = 24
+LOG_PAGES = 16_000  # of SQLite's log (64 MB); beyond, it is begun anew, for which writers wait
 
 
 class StoreError(SmartbinError):
@@ -105,6 +106,19 @@ class Database:
         with self.engine.connect() as db:
             yield db
 
+    def fold(self) -> int:
+        """Fold SQLite's log into its file while others write; returns the pages that were in it.
+
+        By itself SQLite does so within a commit, and every message waits for the disk meanwhile.
+        """
+        if not self.is_sqlite:
+            return 0
+        with self.engine.connect() as db:
+            _, pages, _ = db.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+            if pages > LOG_PAGES:
+                db.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)")
+        return int(pages)
+
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
@@ -155,7 +169,7 @@ def _tune_sqlite(durable: bool, connection: Any, _record: Any) -> None:
         f"busy_timeout={BUSY_MS}",
         "journal_mode=WAL",
         f"synchronous={'FULL' if durable else 'NORMAL'}",
-        "wal_autocheckpoint=4000",
+        f"wal_autocheckpoint={4 * LOG_PAGES}",  # where nobody calls `fold`
         "journal_size_limit=67108864",
         "cache_size=-65536",
         "temp_store=MEMORY",

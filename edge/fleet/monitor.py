@@ -198,6 +198,7 @@ class Monitor:
             Task("hours", lambda ts: accountant.count_hours(now_ts=ts), 2.0),
             Task("alerts", lambda ts: alerts.judge(now_ts=ts), 10.0),
             Task("retention", lambda ts: accountant.forget(now_ts=ts), 30.0),
+            Task("log", lambda ts: self.database.fold(), 3.0),
             Task("pictures", lambda ts: self.shelf.forget_old(now_ts=ts), 600.0),
         ]
 
