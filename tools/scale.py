@@ -365,6 +365,7 @@ def _figures(
             for name, ms in sorted(seen.page_ms.items())
         },
         "page_faults": seen.faults[:5],
+        "event_bytes": round(_event_bytes(database) / max(1, rows)),
         "cpu_cores": {name: _cores(marks, window) for name, marks in seen.cpu_s.items()},
         "rss_mb": {name: round(mb) for name, mb in seen.rss_mb.items()},
     }
@@ -392,6 +393,14 @@ def _stored(database: Database) -> tuple[dict[tuple[str, str], set[int]], int]:
     return found, rows
 
 
+def _event_bytes(database: Database) -> int:
+    """What all events take with their indexes; in SQLite, the whole file."""
+    pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    sized = pages if database.is_sqlite else "SELECT pg_total_relation_size('event')"
+    with database.reading() as db:
+        return int(db.exec_driver_sql(sized).scalar() or 0)
+
+
 def _percentile(values: list[float], share: float) -> float:
     return round(float(np.percentile(values, share)), 3) if values else float("nan")
 
@@ -414,6 +423,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     names = {
         "store": "store",
         "monitors": "monitors",
+        "durable": "store.durable",
         "bins": "bins connected",
         "rate": "items a second asked for",
         "lived_s": "seconds",
@@ -427,6 +437,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         "lag_p50_s": "ingest lag p50, s",
         "lag_p99_s": "ingest lag p99, s",
         "lag_max_s": "ingest lag, longest, s",
+        "event_bytes": "bytes an event in the database, with indexes",
         "behind_s": "seconds until the last was stored, after the end",
     }
     lines = [
