@@ -348,6 +348,23 @@ def test_held_it_stays_home_and_says_why() -> None:
         assert bench.ask("a-4").result == "done"
 
 
+def test_what_waited_when_it_was_held_never_moves() -> None:
+    """Also where it is free again before it has come home from the movement broken off."""
+    with Bench(dwell_s=2.0) as bench:
+        bench.device._return = lambda: time.sleep(0.3)  # type: ignore[method-assign]
+        bench.put("a-1")
+        wait_for(lambda: len(bench.moved) == 1, what="the movement")
+        bench.put("a-2")
+        bench.mover.hold("the bin is lost")
+        time.sleep(0.1)
+        bench.mover.release()
+        wait_for(lambda: len(bench.acks) == 2, what="both answers")
+        assert [(a.id, a.result) for a in bench.acks] == [("a-1", "refused"), ("a-2", "refused")]
+        assert "lost" in bench.acks[1].reason and len(bench.moved) == 1
+        bench.put("a-3")
+        wait_for(lambda: len(bench.moved) == 2, what="a new order's movement")
+
+
 def test_a_jam_stays_until_it_is_cleared() -> None:
     """After it everything is refused; clear brings it home and lets it move again."""
     with Bench(jam_every=2) as bench:

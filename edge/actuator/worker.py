@@ -41,10 +41,13 @@ class Worker:
         limits = device.limits
         self._pace = Pace(cool_down_s=limits.cool_down_s, per_min=limits.per_min)
         self._answered: dict[str, Ack] = {}  # of movements, newest last
-        self._news = threading.Condition()  # guards _waiting, _held, _ending
+        self._news = threading.Condition()  # guards _waiting, _held, _barred, _ending
         self._waiting: list[tuple[float, int, Order, Answer]] = []  # heap by due_s
         self._count = itertools.count()
         self._held = "it has just started"
+        self._barred = 0  # orders numbered below waited while it was held, and never move
+        self._barred_why = ""
+        self._why_now = ""  # of the order in hand; of this thread alone
         self._ending = False
         self._break_off = threading.Event()  # ends a movement on its way
         self.jam = ""  # why it does not move until it is cleared, in words
@@ -75,7 +78,8 @@ class Worker:
     def hold(self, why: str) -> None:
         """Go home and stay: break a movement off, refuse what waits and what comes."""
         with self._news:
-            self._held = why
+            self._held = self._barred_why = why
+            self._barred = next(self._count)  # a release while it comes home frees none of them
             self._break_off.set()
             self._news.notify()
 
@@ -131,11 +135,13 @@ class Worker:
                 if not self._waiting:
                     self._news.wait()
                     continue
-                due_s, _, order, answer = self._waiting[0]
+                due_s, number, order, answer = self._waiting[0]
+                barred = number < self._barred
                 now_s, latest_s = self._clock(), self._latest_s(order)
                 start_s = due_s if order.verb == "clear" else max(due_s, self._pace.ready_s)
-                if start_s <= now_s or now_s > latest_s or self._held:
+                if start_s <= now_s or now_s > latest_s or self._held or barred:
                     heapq.heappop(self._waiting)
+                    self._why_now = self._barred_why if barred else ""
                     return order, answer
                 self._news.wait(min(start_s, latest_s + 1e-3) - now_s)
             return None
@@ -176,7 +182,7 @@ class Worker:
     def _refusal(self, order: Order) -> tuple[Result, str] | None:
         """Why an order is not carried out now."""
         with self._news:
-            held = self._held
+            held = self._held or self._why_now
         if held:
             return "refused", f"home and staying there: {held}"
         if self.jam:
