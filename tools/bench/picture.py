@@ -32,16 +32,19 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
     points = [_point(row) for row in right]
     edge = frontier(points)
     axes.step([p[0] for p in edge], [p[1] for p in edge], where="post", color=OURS, alpha=0.4)
-    for number, (row, (ms, percent)) in enumerate(zip(right, points, strict=True)):
+    for number, (row, (ms, percent)) in enumerate(zip(right, points, strict=True), start=1):
         assert row.score
         low, high = (100 * share for share in row.score.interval)
         colour = OURS if row.contender.ours else THEIRS
         spread = [[percent - low], [high - percent]]
-        axes.errorbar(ms, percent, yerr=spread, fmt="o", color=colour, alpha=0.8, capsize=3)
-        place = (6, 6 + 11 * (number % 3))
-        axes.annotate(
-            row.contender.key, (ms, percent), xytext=place, textcoords="offset points", fontsize=7
+        told = f"{number}  {row.contender.key}"
+        axes.errorbar(
+            ms, percent, yerr=spread, fmt="o", color=colour, alpha=0.7, capsize=3, label=told
         )
+        place = (3, 4 if number % 2 else -11)
+        axes.annotate(str(number), (ms, percent), xytext=place, textcoords="offset points")
+    if right:
+        axes.legend(fontsize=7, loc="upper right")
     low_end = min((100 * row.score.interval[0] for row in right if row.score), default=80) - 2
     for row in rows:
         if row.one and not row.score:
@@ -56,6 +59,9 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
                 color=LATE,
             )
     axes.set_xscale("log")
+    ticks = [1, 2, 3, 5, 10, 20, 40]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.minorticks_off()
     axes.set_xlabel("milliseconds on one thread, median (log); grey: latency only, not trained")
     axes.set_ylabel("accuracy on the names given, %, 95 % interval")
     axes.grid(alpha=0.2)
