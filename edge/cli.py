@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edge import __version__, cli_model, cli_tray
+from edge import __version__, cli_model, cli_pictures, cli_tray
 from edge.errors import PictureError, SmartbinError, UsageError
 from edge.fleet.commands import app as fleet_app
 from edge.journal import log_to_stderr as _log_to_stderr
@@ -73,6 +73,7 @@ def _show_version(wanted: bool) -> None:
 
 
 app.add_typer(cli_model.app, name="model")
+app.add_typer(cli_pictures.app, name="pictures")
 app.command()(cli_model.rollout)
 app.command()(cli_tray.tray)
 

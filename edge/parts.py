@@ -42,7 +42,7 @@ from edge.uncertain.blur import PeopleHider
 from edge.uncertain.collector import PictureCollector
 from edge.uncertain.collector import Rules as PictureRules
 from edge.uncertain.store import PictureStore
-from edge.update.keeper import Address, ModelKeeper
+from edge.update.keeper import Address, ModelKeeper, read_root
 from edge.update.store import ModelStore
 from edge.update.updater import Plan
 from edge.values import Decision, Pixels
@@ -233,13 +233,14 @@ def picture_folder(config: Config) -> Path:
     return Path(config.pictures.folder) if config.pictures.folder else state_folder() / "pictures"
 
 
-def picture_store(config: Config) -> PictureStore:
+def picture_store(config: Config, *, tidy: bool = True) -> PictureStore:
     """That folder, opened; raises OSError."""
     pictures = config.pictures
     return PictureStore(
         picture_folder(config),
         max_bytes=round(pictures.max_mb * 1e6),
         max_age_s=pictures.max_days * 86400,
+        tidy=tidy,
     )
 
 
@@ -252,19 +253,23 @@ def picture_rules(config: Config) -> PictureRules:
         blur=pictures.blur,
         margin=pictures.margin,
         per_minute=pictures.per_minute,
+        face_model=pictures.face_model,
     )
 
 
-def pictures_of(config: Config, origin: Origin, link: Link) -> PictureCollector | None:
-    """Keeps pictures of uncertain items; None where the owner keeps none."""
-    if not config.pictures.keep:
-        return None
+def pictures_of(config: Config, origin: Origin, link: Link) -> PictureCollector:
+    """Keeps pictures of uncertain items where the owner wants it, and removes the old ones."""
+    pictures = config.pictures
+    hider = (
+        PeopleHider(pictures.blur, pictures.face_model) if pictures.keep else PeopleHider("none")
+    )
     return PictureCollector(
         topics=origin.topics,
         open_store=lambda: picture_store(config),
         publish=link.publish,
-        hider=PeopleHider(config.pictures.blur, config.pictures.face_model),
+        hider=hider,
         rules=picture_rules(config),
+        there=picture_folder(config).is_dir(),
     )
 
 
@@ -391,6 +396,8 @@ def check_all(config: Config) -> Bundle:
     except BundleError as error:
         faults.append(str(error))
     try:
+        if config.update.url:
+            read_root(Path(config.update.root))
         segmenter_of(config, tray_of(config)).close()
     except SmartbinError as error:
         faults.append(str(error))

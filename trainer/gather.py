@@ -23,7 +23,8 @@ from trainer.audit_run import GROUP_FIELDS
 NONE_FITS = "none of these"  # a person's answer; kept apart, as what the bin must not sort
 UNKNOWN_FOLDER = "none-of-these"
 NEEDED = ("file", "site", "bin", "event", "label", "sha256")
-ONE_ITEM = 4  # events of one bin this close in number may show one item
+ONE_ITEM = 4  # events of one bin this close in number, and labelled alike, may show one item
+MOST_IN_GROUP = 8  # a longer run is a busy bin, not one item
 MOST_FAULTS = 50
 MOST_BYTES = 8_000_000  # of one picture
 PROVENANCE = ("picture", "site", "bin", "event", "model", "model_label", "label", "labelled_by",
@@ -174,18 +175,21 @@ def _write(out: Path, found: list[Labelled]) -> Gathered:
 
 
 def _groups(found: list[Labelled]) -> dict[str, int]:
-    """By picture: events of one boot close in number may show the same item."""
+    """By picture: events of one boot close in number and labelled alike may show the same item."""
     groups: dict[str, int] = {}
-    last: dict[tuple[str, ...], tuple[int, int]] = {}  # bin and boot: seq, group
+    last: dict[tuple[str, ...], tuple[int, int]] = {}  # bin, boot and label: seq, group
+    sizes: dict[int, int] = {}
     count = 0
     for one in sorted(found, key=lambda o: (o.row["site"], o.row["bin"], *_event(o.row["event"]))):
         boot, seq = _event(one.row["event"])
-        key = (one.row["site"], one.row["bin"], boot)
-        before = last.get(key)
-        if before is None or seq - before[0] > ONE_ITEM:
+        key = (one.row["site"], one.row["bin"], boot, one.label)
+        before, group = last.get(key, (-ONE_ITEM - 1, 0))
+        if seq - before > ONE_ITEM or sizes[group] >= MOST_IN_GROUP:
             count += 1
-        last[key] = seq, count
-        groups[one.name] = count
+            group = count
+        last[key] = seq, group
+        sizes[group] = sizes.get(group, 0) + 1
+        groups[one.name] = group
     return groups
 
 

@@ -28,6 +28,7 @@ LEAST_AREA = 0.006  # of the frame; smaller spots of skin colour are print
 GROW_PX = 9  # around what is found, at the width below
 WORK_W = 320
 COARSE = 12  # blocks along the width that hidden places are averaged over
+MODES = ("none", "hands", "people")  # each hides what the one before does, and more
 Region = npt.NDArray[np.uint8]  # (h, w) at WORK_W, 1 where something is to be hidden
 
 
@@ -36,6 +37,7 @@ class PeopleHider:
 
     def __init__(self, mode: str, face_model: str = "") -> None:
         """Raises SmartbinError where the face model is missing or another file."""
+        self.mode, self.face_model = mode, face_model
         self._hands = mode != "none"
         self._faces: Any = _open_faces(Path(face_model)) if mode == "people" else None
 

@@ -6,6 +6,7 @@ cut and is removed at the next start.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -25,6 +26,7 @@ class Kept:
     bytes: int
     ts: float  # seconds since the epoch
     sent: bool
+    blur: str  # what was hidden on it, see blur.MODES
 
 
 class PictureStore:
@@ -37,7 +39,10 @@ class PictureStore:
         max_bytes: int,
         max_age_s: float,
         wall: Callable[[], float] = time.time,
+        tidy: bool = True,
     ) -> None:
+        """`tidy` removes what a power cut left; not beside a daemon, which may be writing it."""
+        self._tidy = tidy
         self.folder, self._max_bytes, self._max_age_s = folder, max_bytes, max_age_s
         self._wall = wall
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +68,7 @@ class PictureStore:
         except OSError:
             self.delete(name)
             raise
-        self._kept[name] = Kept(name, len(jpeg), ts, sent=False)
+        self._kept[name] = Kept(name, len(jpeg), ts, False, str(note.get("blur", "none")))
 
     def read(self, name: str) -> tuple[bytes, dict[str, Any]] | None:
         """A picture and its note; None where a person has removed it."""
@@ -80,8 +85,7 @@ class PictureStore:
         if found is None:
             return
         self._write_note(name, {**found[1], "sent": True})
-        kept = self._kept[name]
-        self._kept[name] = Kept(kept.name, kept.bytes, kept.ts, sent=True)
+        self._kept[name] = dataclasses.replace(self._kept[name], sent=True)
 
     def delete(self, name: str) -> bool:
         """Remove one picture and its note; false where it is not there."""
@@ -120,7 +124,9 @@ class PictureStore:
                 kept = self._kept_of(path)
                 if kept:
                     found.append(kept)
-            elif path.suffix == ".partial" or not path.with_suffix(".json").exists():
+            elif self._tidy and (
+                path.suffix == ".partial" or not path.with_suffix(".json").exists()
+            ):
                 _remove(path)
         return {kept.name: kept for kept in sorted(found, key=lambda kept: kept.ts)}
 
@@ -128,10 +134,12 @@ class PictureStore:
         try:
             note = json.loads(path.read_text("utf-8"))
             size = path.with_suffix(".jpg").stat().st_size
-            return Kept(path.stem, size, float(note["kept_ts"]), bool(note["sent"]))
+            blur = str(note.get("blur", "none"))
+            return Kept(path.stem, size, float(note["kept_ts"]), bool(note["sent"]), blur)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s: not a kept picture (%s); removed", path, error)
-            _remove(path)
+            if self._tidy:
+                log.warning("%s: not a kept picture (%s); removed", path, error)
+                _remove(path)
             return None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from edge.brokers import Broker
 from edge.mqtt import Link
-from edge.update.rollout import Counts, Ruling, Wish, rule
+from edge.update.rollout import Counts, Ruling, Wish, chosen, rule
 from edge.values import Incoming
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Counter:
     def __init__(self, version: int) -> None:
         self._suffix, self._version = f"@{version}", version
         self.canaries, self.others, self.gone_back = Counts(), Counts(), set[str]()
+        self.topics: set[str] = set()  # of the bins that were heard
         self._seen: OrderedDict[str, bool] = OrderedDict()  # event id: by the new version
 
     def hear(self, incoming: Incoming) -> None:
@@ -57,6 +58,7 @@ class Counter:
             return
         if name in self._seen:
             return
+        self.topics.add(incoming.topic)
         match kind:
             case "decision":
                 self._decision(name, event)
@@ -89,6 +91,12 @@ class Counter:
             self.canaries = _sum(self.canaries, more)
         else:
             self.others = _sum(self.others, more)
+
+
+def _names(topic: str) -> tuple[str, str]:
+    """Site and bin of bins/v1/SITE/BIN/event."""
+    _, _, site, name, _ = topic.split("/")
+    return site, name
 
 
 def _sum(one: Counts, other: Counts) -> Counts:
@@ -144,6 +152,7 @@ class Rollout:
             counter.others,
             len(counter.gone_back),
             least_items=self._stage.least_items,
+            bins=sum(chosen(self._wish, *_names(topic)) for topic in tuple(counter.topics)),
         )
 
     def _greet(self) -> None:

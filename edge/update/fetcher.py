@@ -13,6 +13,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 TIMEOUT_S = 20.0  # of a connection, and without a byte
 WHOLE_S = 1800.0  # of one file, however slowly its bytes drip
+METADATA_S = 120.0  # of one signed list, which is small
 ATTEMPTS = 4  # of one file, each going on where the last one broke
 PAUSE_S = 0.2  # before the second attempt; doubles
 CHUNK = 65536
@@ -35,7 +36,11 @@ class ResumingFetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         if "/targets/" not in url:  # metadata is small, and changes under its name
-            yield from self._bytes(url, 0)
+            until_s = time.monotonic() + METADATA_S
+            for chunk in self._bytes(url, 0):
+                if time.monotonic() > until_s:
+                    raise SlowRetrievalError(f"{url}: too slow")
+                yield chunk
             return
         # Targets are named by their hash, so what is there belongs to the same file.
         path = self._partials / f"part-{hashlib.sha256(url.encode()).hexdigest()[:24]}"
@@ -73,7 +78,7 @@ class ResumingFetcher(FetcherInterface):
         try:
             if have and answer.status == 416:  # all of it was there
                 return
-            if answer.status >= 400:
+            if answer.status not in (200, 206):  # a redirection is not followed
                 raise DownloadHTTPError(f"{url}: HTTP {answer.status}", answer.status)
             skip = have if answer.status == 200 else 0
             # read1 gives what has come; stream() would lose it where the line breaks.

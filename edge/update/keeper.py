@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,18 @@ class ModelKeeper:
         judge: Judging,
         step: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Chooses the bundle to start with; raises UpdateError where root.json cannot be read."""
+        """Chooses the bundle to start with; never raises for root.json or the store's disk."""
         self._store, self._fallback, self._address = store, fallback, address
         self._plan, self._judge, self._step = plan, judge, step
-        self._root = read_root(address.root_file)
         self.bundle = active_bundle(store, fallback)
+        self._lock = threading.Lock()  # guards _updater's birth against the network thread
         self._updater: Updater | None = None
+        self._heard: Wish | None = None  # the group's last word, as far as it is about this bin
         self._ready_told = False
+        try:
+            read_root(address.root_file)
+        except UpdateError as error:  # the bin works; each update tells it again
+            log.warning("%s", error)
 
     @property
     def topic(self) -> str:
@@ -66,7 +72,7 @@ class ModelKeeper:
 
     def start(self, classifier: Classifier) -> None:
         """Begin to listen; `classifier` is the opened bundle."""
-        self._updater = Updater(
+        updater = Updater(
             store=self._store,
             source=self._open_repository,
             fallback=self._fallback,
@@ -75,7 +81,11 @@ class ModelKeeper:
             plan=self._plan,
             step=self._step,
         )
-        self._updater.start()
+        with self._lock:
+            self._updater = updater
+            updater.start()
+            if self._heard is not None:  # it came while the daemon was starting
+                updater.want(self._heard)
 
     def close(self) -> None:
         """End; what is half done is done again at the next start."""
@@ -89,11 +99,22 @@ class ModelKeeper:
         except UpdateError as error:
             log.warning("%s: %s", incoming.topic, error)
             return
-        if wish is None or self._updater is None:
-            return
-        mine = self.bundle.version in wish.withdrawn
-        if mine or chosen(wish, self._address.site, self._address.bin):
-            self._updater.want(wish)
+        mine = self._mine(wish)
+        with self._lock:
+            if mine == self._heard:  # retained: told again at every connection
+                return
+            self._heard = mine
+            if self._updater is not None:
+                self._updater.want(mine)
+
+    def _mine(self, wish: Wish | None) -> Wish | None:
+        """What of a group's wish is about this bin; None where nothing is, or no more."""
+        if wish is None or chosen(wish, self._address.site, self._address.bin):
+            return wish
+        if not wish.withdrawn:
+            return None
+        # Not its turn; what is withdrawn it leaves all the same, even on the way to it.
+        return Wish(wish.withdrawn[0], withdrawn=wish.withdrawn)
 
     def command(self, body: dict[str, Any]) -> dict[str, Any]:
         """`cmd/model` with {"version": 7}, or {"withdraw": 7} to go back from it."""
@@ -118,7 +139,10 @@ class ModelKeeper:
         """The daemon works: the model on trial is not to blame for later starts."""
         if not self._ready_told:
             self._ready_told = True
-            self._store.reached_ready()
+            try:
+                self._store.reached_ready()
+            except UpdateError as error:
+                log.warning("%s", error)
 
     def swap(self) -> Swap | None:
         """A model to take over now, between two items."""
@@ -140,7 +164,7 @@ class ModelKeeper:
             ) from error
         return Repository(
             url=self._address.url,
-            root=self._root,
+            root=read_root(self._address.root_file),
             folder=self._store.folder / "tuf",
             ca_file=self._address.ca_file,
             step=step,

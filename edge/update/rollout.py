@@ -18,6 +18,8 @@ from edge.wire import SCHEMA, encode
 
 MOST_BYTES = 4096
 MOST_RISE = 0.05  # of the canaries' abstained or failed share above the others'
+MOST_GONE_BACK = 0.01  # of the canary bins; chance makes a few of many refuse a good model
+LEAST_COUNTED = 30  # items, before a share of them says anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,14 @@ def read_wish(payload: bytes) -> Wish | None:
             salt=str(content.get("salt", ""))[:64],
             withdrawn=tuple(int(v) for v in content.get("withdrawn", [])),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,  # int() of the Infinity that Python's JSON allows
+        RecursionError,
+    ) as error:
         raise UpdateError(
             f"wished model: not a wish ({error}); allowed is "
             '{"v":1,"version":7,"share":0..1,"salt":"...","withdrawn":[...]}'
@@ -94,15 +103,20 @@ class Ruling:
     reason: str
 
 
-def rule(canaries: Counts, others: Counts, refusals: int, *, least_items: int) -> Ruling:
-    """Go on to all bins, wait for more items, or stop; pure."""
-    if refusals:
-        return Ruling("stop", f"{refusals} canaries refused the model or rolled it back")
+def rule(
+    canaries: Counts, others: Counts, refusals: int, *, least_items: int, bins: int = 0
+) -> Ruling:
+    """Go on to all bins, wait for more items, or stop; pure. `bins` are in the canary share."""
+    bins = max(bins, refusals)
+    if least_share(refusals, bins) > MOST_GONE_BACK:
+        return Ruling("stop", f"{refusals} of {bins} canaries refused the model or rolled it back")
     for word, hits, n, their_hits, their_n in (
         ("abstain on", canaries.abstained, canaries.items, others.abstained, others.items),
         ("fail to move", canaries.failed, canaries.moved, others.failed, others.moved),
     ):
         usual = most_share(their_hits, their_n) if their_n else 1.0
+        if n < LEAST_COUNTED:
+            continue
         if least_share(hits, n) > usual + MOST_RISE:
             return Ruling(
                 "stop",

@@ -1,7 +1,9 @@
 """The new model beside the old one on real items, without a say: is it as sure, does it agree?
 
 The bounds are tests, not thresholds on a share: with few items a bad draw must not condemn a good
-model, with many a bad one must not pass.
+model, with many a bad one must not pass. They are asked after every item, which gives chance many
+tries; so they begin late and are stricter than a single test (tests/test_update.py simulates both
+kinds of error).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import math
 from dataclasses import dataclass
 
 Z = 1.96
+Z_OFTEN = 2.6  # of a test that is asked after every item
+LEAST_ITEMS = 20  # before that nothing is said
 MOST_DISAGREEMENT = 0.08  # of items that both sort; two good students here differ on 3 to 5 %
 MOST_MORE_ABSTAINED = 0.10  # share of items, above that of the model before
 
@@ -51,14 +55,16 @@ class Tally:
 
 def worse(tally: Tally) -> str:
     """Why the model is worse than the one before, in words; empty where nothing shows it."""
-    apart = least_share(tally.disagreed, tally.both_sorted)
+    if tally.items < LEAST_ITEMS:
+        return ""
+    apart = least_share(tally.disagreed, tally.both_sorted, Z_OFTEN)
     if apart > MOST_DISAGREEMENT:
         return (
             f"gives another class on {tally.disagreed} of {tally.both_sorted} items that both "
             f"sort; up to {MOST_DISAGREEMENT:.0%} are expected"
         )
     before = tally.abstained_before / tally.items_before if tally.items_before else 0.0
-    if least_share(tally.abstained, tally.items) > before + MOST_MORE_ABSTAINED:
+    if least_share(tally.abstained, tally.items, Z_OFTEN) > before + MOST_MORE_ABSTAINED:
         return (
             f"is not sure of {tally.abstained} of {tally.items} items; the model before was "
             f"not of {before:.0%}"
@@ -66,13 +72,13 @@ def worse(tally: Tally) -> str:
     return ""
 
 
-def least_share(hits: int, n: int) -> float:
-    """Lower end of the 95 % interval of a share (Wilson 1927), 0..1; 0 where n is 0."""
+def least_share(hits: int, n: int, z: float = Z) -> float:
+    """Lower end of the interval of a share (Wilson 1927), 95 % for Z; 0..1, 0 where n is 0."""
     if n == 0:
         return 0.0
-    share, z2 = hits / n, Z * Z
+    share, z2 = hits / n, z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, middle - half)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edge.bundle import Bundle
 from edge.errors import BundleError
+from edge.update.errors import UpdateError
 from edge.update.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -19,15 +20,36 @@ def active_bundle(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:
     way to the last good one. A shipped model that is newer than the store's comes with a newer
     smartbin and wins. Raises BundleError where even the fallback cannot be read.
     """
-    store.clean()
-    if store.failed_to_start:
-        _leave(store, f"did not reach READY in {store.state.starts} starts", refuse=True)
-    store.count_start()
-    while store.state.current is not None:
+    try:
+        store.clean()
+        if store.failed_to_start:
+            _leave(store, f"did not reach READY in {store.state.starts} starts", refuse=True)
+        store.count_start()
+        while store.state.current is not None:
+            try:
+                return _newer(store.load(store.state.current), fallback)
+            except BundleError as error:
+                _leave(store, str(error), refuse=False)
+    except UpdateError as error:
+        log.warning("%s", error)
+        return _unwritten(store, fallback)
+    return fallback()
+
+
+def _unwritten(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:
+    """The disk cannot be written: starts cannot be counted, so nothing on trial is run."""
+    state = store.state
+    for entry in (None if state.trial else state.current, state.last_good):
+        if entry is None:
+            continue
         try:
-            return _newer(store.load(store.state.current), fallback)
+            bundle = _newer(store.load(entry), fallback)
         except BundleError as error:
-            _leave(store, str(error), refuse=False)
+            log.warning("model version %s: %s", entry.version, error)
+            continue
+        store.settle(entry)
+        return bundle
+    store.settle(None)
     return fallback()
 
 

@@ -11,11 +11,13 @@ against the hashes in state.json whenever they are read.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,29 +52,28 @@ class StoreState:
     starts: int = 0  # of the daemon with the model on trial
     refused: dict[int, str] = dataclasses.field(default_factory=dict)  # version: why, for good
     note: str = ""  # of the last change, for people
+    abstained_before: int = 0  # of the model before, in shadow
+    items_before: int = 0
 
 
 class ModelStore:
     """Used by one process at a time; the daemon holds the lock of its outbox anyway."""
 
     def __init__(self, folder: Path) -> None:
+        """Never raises: a disk that cannot be written stops no bin, and says so when it matters."""
         self.folder = folder
-        try:
+        self._lock = threading.RLock()  # the loop tells READY while the updater's thread writes
+        with contextlib.suppress(OSError):
             (folder / "versions").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UpdateError(
-                f"{folder}: model store cannot be made ({error.strerror}); "
-                "set update.store to a folder that smartbin may write"
-            ) from error
         self.state = self._read_state()
 
     def clean(self) -> None:
         """Remove what a power cut left half-made, and versions that nothing names any more."""
-        named = {e.version for e in (self.state.current, self.state.last_good) if e}
+        named = {str(e.version) for e in (self.state.current, self.state.last_good) if e}
         for path in self.folder.glob("incoming-*"):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (self.folder / "versions").iterdir():
-            if path.name not in {str(version) for version in named}:
+        for path in self.folder.glob("versions/*"):
+            if path.name not in named:
                 shutil.rmtree(path, ignore_errors=True)
 
     def add(
@@ -83,6 +84,7 @@ class ModelStore:
         final = self.folder / "versions" / str(version)
         try:
             shutil.rmtree(incoming, ignore_errors=True)
+            final.parent.mkdir(parents=True, exist_ok=True)
             incoming.mkdir()
             for suffix in SUFFIXES:
                 step(f"write {suffix}")
@@ -123,48 +125,63 @@ class ModelStore:
         """The .onnx of a version."""
         return self.folder / "versions" / str(entry.version) / f"{entry.name}.onnx"
 
-    def start_trial(self, entry: Entry, note: str) -> None:
-        """`entry` runs from now on, and what ran before comes back should it fail."""
-        good = self.state.last_good if self.state.trial else self.state.current
-        self._write_state(
-            dataclasses.replace(
-                self.state, current=entry, last_good=good, trial=True, starts=0, note=note
+    def start_trial(
+        self, entry: Entry, note: str, *, abstained_before: int = 0, items_before: int = 0
+    ) -> None:
+        """`entry` runs from now on, and what ran before comes back should it fail.
+
+        What the one before abstained on in shadow is kept, for a trial that goes over a restart.
+        """
+        with self._lock:
+            good = self.state.last_good if self.state.trial else self.state.current
+            refused = {k: v for k, v in self.state.refused.items() if k != entry.version}
+            self._write_state(
+                StoreState(entry, good, True, 0, refused, note, abstained_before, items_before)
             )
-        )
 
     def count_start(self) -> None:
         """One more start of the daemon with the model on trial."""
-        if self.state.trial:
-            self._write_state(dataclasses.replace(self.state, starts=self.state.starts + 1))
+        with self._lock:
+            if self.state.trial:
+                self._write_state(dataclasses.replace(self.state, starts=self.state.starts + 1))
 
     def reached_ready(self) -> None:
         """The daemon works with it; only starts that never got this far count against it."""
-        if self.state.trial and self.state.starts:
-            self._write_state(dataclasses.replace(self.state, starts=0))
+        with self._lock:
+            if self.state.trial and self.state.starts:
+                self._write_state(dataclasses.replace(self.state, starts=0))
 
     def confirm(self, note: str) -> None:
         """The model on trial has proved itself."""
-        if self.state.trial:
-            self._write_state(dataclasses.replace(self.state, trial=False, starts=0, note=note))
+        with self._lock:
+            if self.state.trial:
+                self._write_state(dataclasses.replace(self.state, trial=False, starts=0, note=note))
 
     def roll_back(self, reason: str, *, refuse: bool = True) -> Entry | None:
         """Back to the last good version, or to the shipped model (None) where there is none.
 
         The version left is refused from now on, unless `refuse` is false.
         """
-        left, state = self.state.current, self.state
-        refused = dict(state.refused)
-        if left is not None and refuse:
-            refused[left.version] = reason
-        self._write_state(
-            StoreState(current=state.last_good, refused=_newest(refused), note=reason)
-        )
-        return self.state.current
+        with self._lock:
+            left, state = self.state.current, self.state
+            refused = dict(state.refused)
+            if left is not None and refuse:
+                refused[left.version] = reason
+            self._write_state(
+                StoreState(current=state.last_good, refused=_newest(refused), note=reason)
+            )
+            return self.state.current
+
+    def settle(self, entry: Entry | None) -> None:
+        """In memory alone, where the disk cannot be written: `entry` runs, and is on no trial."""
+        with self._lock:
+            self.state = dataclasses.replace(self.state, current=entry, trial=False, starts=0)
 
     def refuse(self, version: int, reason: str) -> None:
         """Never try this version again."""
-        refused = _newest({**self.state.refused, version: reason})
-        self._write_state(dataclasses.replace(self.state, refused=refused))
+        with self._lock:
+            refused = _newest({**self.state.refused, version: reason})
+            self._write_state(dataclasses.replace(self.state, refused=refused))
 
     @property
     def failed_to_start(self) -> bool:
@@ -185,14 +202,17 @@ class ModelStore:
     def _write_state(self, state: StoreState) -> None:
         path, partial = self.folder / "state.json", self.folder / "state.json.partial"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"format": FORMAT, **dataclasses.asdict(state)}, indent=1)
             _write_through(partial, text.encode())
             partial.replace(path)
             _sync_folder(self.folder)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise UpdateError(
-                f"{path}: cannot be written ({error.strerror}); the running model stays"
+                f"{path}: cannot be written ({error.strerror}); the running model stays; "
+                "free some space, or set update.store to a folder that smartbin may write"
             ) from error
         self.state = state
 
@@ -207,6 +227,8 @@ def _state_of(content: dict[str, Any]) -> StoreState:
         starts=int(content["starts"]),
         refused={int(k): str(v) for k, v in content["refused"].items()},
         note=str(content["note"]),
+        abstained_before=int(content.get("abstained_before", 0)),
+        items_before=int(content.get("items_before", 0)),
     )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.bundle import Bundle
 from edge.classifier import Classifier
-from edge.errors import SmartbinError
+from edge.errors import BundleError, SmartbinError
 from edge.update.checks import canaries_of, check_bundle, check_canaries, check_step, open_candidate
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
@@ -91,6 +94,9 @@ class Updater:
         self._wish_new = False
         self._swap: Swap | None = None
         self._watching = store.state.trial  # whether items are of use to the thread
+        # Of the trial that goes on, whatever is wished meanwhile; None: none does.
+        self._trial: Tally | None = _resumed(store) if self._on_trial else None
+        self._last_failure: tuple[Wish | None, str] | None = None  # told once, tried for ever
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="update", daemon=True)
 
@@ -129,21 +135,31 @@ class Updater:
             except queue.Empty:
                 return
 
+    @property
+    def _on_trial(self) -> bool:
+        state, running = self._store.state, self._running.bundle
+        return (
+            state.trial and state.current is not None and state.current.version == running.version
+        )
+
     def _work(self) -> None:
-        if self._store.state.trial:
-            self._try_out(Tally())
+        if self._plan.threads == 1:  # else the network's own threads would inherit it
+            _give_way()
         while not self._stop.is_set():
             wish = self._taken_wish()
-            if wish is None:
-                self._stop.wait(POLL_S)
-                continue
             try:
-                self._follow(wish)
+                if wish is not None:
+                    self._follow(wish)
+                elif self._trial is not None:
+                    self._try_out(self._trial)
+                else:
+                    self._stop.wait(POLL_S)
             except SmartbinError as error:
                 self._failed(wish, error)
             except Exception as error:  # the thread's outermost loop: the daemon must go on
                 log.exception("update: a fault of the program")
-                self._tell("failed", wish.version, f"a fault of the program ({error})")
+                self._tell("failed", self._meant(wish), f"a fault of the program ({error})")
+                self._pause()
 
     def _taken_wish(self) -> Wish | None:
         with self._lock:
@@ -152,22 +168,44 @@ class Updater:
             self._wish_new = False
             return self._wish
 
-    def _failed(self, wish: Wish, error: SmartbinError) -> None:
-        lasting = isinstance(error, UpdateError) and error.lasting
-        known = wish.version in self._store.state.refused
-        if lasting and not known and wish.version > self._running.bundle.version:
-            self._store.refuse(wish.version, str(error))
-        self._tell("refused" if lasting else "failed", wish.version, str(error))
-        if lasting or self._stop.wait(self._plan.retry_s):
+    def _meant(self, wish: Wish | None) -> int:
+        return wish.version if wish else self._running.bundle.version
+
+    def _failed(self, wish: Wish | None, error: SmartbinError) -> None:
+        lasting = wish is not None and isinstance(error, UpdateError) and error.lasting
+        if wish is not None and lasting:
+            self._refuse(wish.version, str(error))
+            self._tell("refused", wish.version, str(error))
             return
+        if self._last_failure != (wish, str(error)):
+            self._last_failure = wish, str(error)
+            self._tell("failed", self._meant(wish), str(error))
+        else:
+            log.warning("model %s: again: %s", self._meant(wish), error)
+        self._pause()
         with self._lock:  # a newer wish goes before the old one's repetition
-            if not self._wish_new and self._wish == wish:
+            if wish is not None and not self._wish_new and self._wish == wish:
                 self._wish_new = True
+
+    def _refuse(self, version: int, reason: str) -> None:
+        known = version in self._store.state.refused
+        if known or version <= self._running.bundle.version:
+            return
+        try:
+            self._store.refuse(version, reason)
+        except UpdateError as error:  # then it is refused again after a restart
+            log.warning("%s", error)
+
+    def _pause(self) -> None:
+        """Before the next attempt, less where something else is wished; bins never ask in step."""
+        until_s = time.monotonic() + self._plan.retry_s * random.uniform(0.7, 1.3)
+        while time.monotonic() < until_s and not self._wish_new:
+            if self._stop.wait(min(POLL_S, self._plan.retry_s)):
+                return
 
     def _follow(self, wish: Wish) -> None:
         if self._running.bundle.version in wish.withdrawn:
             self._go_back("withdrawn by the operator")
-            return
         if wish.version == self._running.bundle.version or wish.version in wish.withdrawn:
             return
         check_step(wish.version, self._running.bundle, self._store.state.refused)
@@ -181,13 +219,18 @@ class Updater:
         check_canaries(classifier, self._running.classifier, canaries)
         self._step("shadow")
         tally = self._shadow(candidate, classifier)
-        if tally is None:
-            return  # another wish came, or the end
+        if tally is None or self._wish_new:
+            return  # another wish came, perhaps its withdrawal, or the end
         self._step("start the trial")
-        self._store.start_trial(entry, f"after {tally.items} items in shadow")
+        self._store.start_trial(
+            entry,
+            f"after {tally.items} items in shadow",
+            abstained_before=tally.abstained_before,
+            items_before=tally.items,
+        )
+        self._trial = _resumed(self._store)
         self._hand_over(Swap(candidate, classifier, f"version {candidate.version} on trial"))
         self._tell("swapped", candidate.version, f"after {tally.items} items in shadow")
-        self._try_out(Tally(items_before=tally.items, abstained_before=tally.abstained_before))
 
     def _fetched(self, version: int) -> Entry:
         repository = self._source(self._step)
@@ -203,6 +246,7 @@ class Updater:
 
     def _stored(self, repository: Repository, release: Release) -> Entry:
         files = repository.fetch(release)
+        self._store.clean()  # versions of before that nothing names
         entry = self._store.add(release.version, release.name, files, self._step)
         self._tell("fetched", release.version, "signature holds")
         return entry
@@ -220,9 +264,10 @@ class Updater:
         return tally if tally.items >= self._plan.shadow_items else None
 
     def _try_out(self, tally: Tally) -> None:
-        """It runs now; back to the last good one if it is worse."""
-        for _, decision in self._observed(self._plan.trial_items):
+        """It runs now; back to the last good one if it is worse. Goes on after another wish."""
+        for _, decision in self._observed(self._plan.trial_items - tally.items):
             tally = tally.with_own_item(decision.outcome == "sorted")
+            self._trial = tally
             reason = worse(tally) if tally.items_before else ""
             if reason:
                 self._go_back(f"on trial it {reason}")
@@ -230,13 +275,15 @@ class Updater:
         if tally.items >= self._plan.trial_items:
             self._step("confirm")
             self._store.confirm(f"after {tally.items} items on trial")
+            self._trial = None
             self._tell("confirmed", self._running.bundle.version, self._store.state.note)
 
     def _observed(self, count: int) -> Iterator[Observed]:
         """`count` items as they come; ends early at another wish and at the end."""
+        self._drain()  # of items that another model decided
         self._watching = True
         try:
-            while count and not self._stop.is_set() and not self._wish_new:
+            while count > 0 and not self._stop.is_set() and not self._wish_new:
                 try:
                     item = self._items.get(timeout=POLL_S)
                 except queue.Empty:
@@ -246,17 +293,34 @@ class Updater:
         finally:
             self._watching = False
 
+    def _drain(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._items.get_nowait()
+
     def _go_back(self, reason: str) -> None:
-        left = self._running.bundle.version
-        self._step("roll back")
-        entry = self._store.roll_back(reason)
-        bundle = self._store.load(entry) if entry else self._fallback()
-        if bundle.version == left:  # the shipped one: there is nothing behind it
+        left, state = self._running.bundle.version, self._store.state
+        if state.current is None or state.current.version != left:
             self._tell("failed", left, f"{reason}; no other model is there to go back to")
             return
+        self._step("roll back")
+        bundle = self._good_before(reason)
+        self._trial = None
         classifier = open_candidate(bundle, self._plan.threads)
         self._hand_over(Swap(bundle, classifier, f"version {left}: {reason}"))
         self._tell("rolled_back", left, f"{reason}; {bundle.model_id} runs again")
+
+    def _good_before(self, reason: str) -> Bundle:
+        """The last good model, or the shipped one where that is gone or damaged."""
+        entry = self._store.roll_back(reason)
+        if entry is None:
+            return self._fallback()
+        try:
+            return self._store.load(entry)
+        except BundleError as error:
+            log.warning("model version %s: %s", entry.version, error)
+            self._store.roll_back(str(error), refuse=False)
+            return self._fallback()
 
     def _hand_over(self, swap: Swap) -> None:
         self._running = swap
@@ -272,6 +336,18 @@ class Updater:
             reason,
         )
         self._notes.put(Note(phase, version, reason))
+
+
+def _resumed(store: ModelStore) -> Tally:
+    """A trial at its start, which is measured by what the model before was not sure of."""
+    state = store.state
+    return Tally(items_before=state.items_before, abstained_before=state.abstained_before)
+
+
+def _give_way() -> None:
+    """This thread after the loop, where the system can tell them apart (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _label(decision: Decision) -> str | None:
