@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -91,23 +92,26 @@ def install(
     from edge.update.start import active_bundle
 
     checked = load_config(config)
-    lock = hold_outbox(checked)  # raises where the daemon runs: `cmd/model` is for it
-    store = _store(checked)
-    running = active_bundle(store, lambda: load_model(checked))
-    check_step(version, running, store.state.refused)
-    files = _signed_files(checked, version)
-    entry = store.add(version, checked.update.bundle, files, lambda text: None)
-    candidate = store.load(entry)
-    if not new_labels:
-        check_bundle(candidate, version, running)
-    classifier = open_candidate(candidate, checked.model.threads)
-    if candidate.labels == running.labels:
-        old = open_candidate(running, checked.model.threads)
-        check_canaries(classifier, old, canaries_of(samples(), candidate.labels))
-    store.start_trial(entry, "installed by hand")
-    if lock:
-        lock.close()
-    print(f"{candidate.model_id}: on trial from the next start; {running.model_id} comes back")
+    # Raises where the daemon runs: `cmd/model` is for it.
+    with hold_outbox(checked) or contextlib.nullcontext():
+        store = _store(checked)
+        running = active_bundle(store, lambda: load_model(checked))
+        if version in store.state.refused:  # a person decides otherwise
+            print(f"version {version} was refused before: {store.state.refused[version]}")
+        check_step(version, running, {})
+        files = _signed_files(checked, version)
+        entry = store.add(version, checked.update.bundle, files, lambda text: None)
+        candidate = store.load(entry)
+        if not new_labels:
+            check_bundle(candidate, version, running)
+        classifier = open_candidate(candidate, checked.model.threads)
+        if candidate.labels == running.labels:
+            old = open_candidate(running, checked.model.threads)
+            check_canaries(classifier, old, canaries_of(samples(), candidate.labels))
+        store.start_trial(entry, "installed by hand")
+    print(
+        f"{candidate.model_id}: on trial from the next start; {running.model_id} comes back if it fails"
+    )
 
 
 @app.command()
@@ -117,17 +121,15 @@ def rollback(config: ConfigPath = Path("config.toml")) -> None:
     from edge.parts import hold_outbox, load_model
 
     checked = load_config(config)
-    lock = hold_outbox(checked)
-    store = _store(checked)
-    if store.state.current is None:
-        raise UsageError(
-            f"{load_model(checked).model_id} runs, which came with smartbin or the configuration; "
-            "there is nothing to go back from"
-        )
-    left = store.state.current.version
-    back = store.roll_back("rolled back by hand")
-    if lock:
-        lock.close()
+    with hold_outbox(checked) or contextlib.nullcontext():
+        store = _store(checked)
+        if store.state.current is None:
+            raise UsageError(
+                f"{load_model(checked).model_id} runs, which came with smartbin or the "
+                "configuration; there is nothing to go back from"
+            )
+        left = store.state.current.version
+        back = store.roll_back("rolled back by hand")
     there = f"{back.name}@{back.version}" if back else load_model(checked).model_id
     print(f"version {left} is left; {there} runs from the next start")
 
