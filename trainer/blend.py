@@ -18,6 +18,7 @@ from edge.errors import UsageError
 from trainer import checkpoint
 from trainer.checkpoint import Trained, load_trained
 from trainer.judge import Score, judge
+from trainer.recipe import parse_recipe
 from trainer.val import ValSet
 
 SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)  # of the second
@@ -69,9 +70,23 @@ def blend(
     content: dict[str, Any] = checkpoint.load(first)
     content["state"] = mixed(*ends, best.share)
     content["val_accuracy"] = best.score.accuracy
+    names = [_recipe_of(path) for path in (first, second)]
+    content["notes"] = {
+        "blend": {
+            "of": names,
+            "share": best.share,
+            "tried": list(shares),
+            "chosen_by": "validation",
+        }
+    }
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out / "best.pt", content)
     return tried
+
+
+def _recipe_of(path: Path) -> str:
+    """Name of the recipe of a best.pt or a last.pt."""
+    return parse_recipe(checkpoint.load(path)["recipe"], where=str(path)).name
 
 
 def _score(trained: Trained, val: ValSet) -> Score:

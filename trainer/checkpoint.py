@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Trained:
     classes: tuple[str, ...]
     epoch: int
     data_sha256: str
+    notes: dict[str, Any] = field(default_factory=dict)  # for the card
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -72,4 +73,4 @@ def load_trained(path: Path) -> Trained:
         epoch, data = int(content["epoch"]), str(content["data_sha256"])
     except (KeyError, RuntimeError) as error:
         raise UsageError(f"{path}: not a checkpoint of this trainer ({error})") from error
-    return Trained(net.eval(), recipe, classes, epoch, data)
+    return Trained(net.eval(), recipe, classes, epoch, data, dict(content.get("notes", {})))

@@ -182,6 +182,7 @@ def _notes(trained: Trained, source: Source, int8: quantize.Quantized) -> dict[s
         "recipe": trained.recipe.as_dict(),
         "seeds": {"training": trained.recipe.training.seed},
         "best_epoch": trained.epoch,
+        **trained.notes,
         "data": source.card(),
         "agreement": {
             "int8_labels_as_fp32": round(int8.chosen.agreement, 5),
