@@ -109,9 +109,7 @@ def install(
             old = open_candidate(running, checked.model.threads)
             check_canaries(classifier, old, canaries_of(samples(), candidate.labels))
         store.start_trial(entry, "installed by hand")
-    print(
-        f"{candidate.model_id}: on trial from the next start; {running.model_id} comes back if it fails"
-    )
+    print(f"{candidate.model_id}: on trial from the next start; {running.model_id} comes back else")
 
 
 @app.command()
