@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from edge.config import parse_config
 from edge.errors import ConfigError, SmartbinError
+from edge.pictures import read_picture
 from edge.uncertain.blur import PeopleHider
 from edge.uncertain.choose import uncertain
 from edge.uncertain.collector import PictureCollector, Rules
@@ -270,3 +272,85 @@ def test_a_daemon_keeps_sends_and_deletes(
     wait_for(lambda: "all pictures go" in daemon.log, what="the answer")
     wait_for(lambda: len(list(folder.glob("*.jpg"))) < 20, what="the folder to be emptied")
     assert len(listener.of("picture")) <= before + 1
+
+
+HANDS = sorted((Path(__file__).parent / "data/challenge/unknown").glob("hand_*.jpg"))
+ITEMS = Path(__file__).parent / "data/challenge/factorial"
+GREY_SURFACES = ("belt", "cloth", "concrete", "dark", "steel", "white")
+
+
+@pytest.mark.parametrize("path", HANDS, ids=lambda path: path.stem)
+def test_rendered_hands_are_hidden_on_every_surface(path: Path) -> None:
+    """Where it can be told from the surface: its pixels; on wood and card: the whole frame."""
+    pixels = read_picture(path)
+    hidden = cv2.resize(PeopleHider("hands").people(pixels), pixels.shape[1::-1])
+    ycc = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb).astype(int)
+    red, blue = (ycc[..., i] - np.median(ycc[..., i]) for i in (1, 2))
+    hand = ((red > 8) & (blue < -4)).astype(np.uint8)
+    hand = cv2.morphologyEx(hand, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    if path.stem.split("_")[1] in GREY_SURFACES:
+        assert hand.mean() > 0.05
+        assert hidden[hand > 0].mean() > 0.98
+    else:
+        assert hidden.mean() > 0.95
+
+
+@pytest.mark.parametrize("surface", GREY_SURFACES)
+def test_items_on_a_grey_surface_are_not_taken_for_hands(surface: str) -> None:
+    """Of twelve rendered items, card among them, next to nothing is hidden."""
+    shares = [PeopleHider("hands").hide(read_picture(p))[1] for p in ITEMS.glob(f"*_{surface}*")]
+    assert len(shares) == 12
+    assert max(shares) < 0.02
+
+
+def test_what_was_kept_with_less_hidden_is_not_sent(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """The owner asks for hidden hands: what was kept before stays on the bin, new ones go."""
+    made = bench(send=False)
+    made.see()
+    wait_for(lambda: made.kept() == [PAYLOAD["id"]], what="the first picture")
+    made.collector.rules = Rules(True, True, "hands", 0.3, 6000)
+    made.see(id="0123456789ab-8", seq=8)
+    wait_for(lambda: made.sent, what="the second picture")
+    time.sleep(0.6)
+    assert [json.loads(message.payload)["seq"] for message in made.sent] == [8]
+    note = json.loads((made.folder / "0123456789ab-8.json").read_text())
+    assert note["blur"] == "hands"
+
+
+def test_hiding_that_cannot_be_had_keeps_nothing(bench: Callable[..., Bench]) -> None:
+    """Switched to people at a reload, with no face model: trouble, and no picture."""
+    made = bench(send=False)
+    made.collector.rules = Rules(True, False, "people", 0.3, 6000, "/nothing.onnx")
+    made.see()
+    wait_for(lambda: "face_model" in made.collector.trouble, what="the trouble")
+    assert made.kept() == []
+
+
+def test_a_busy_picture_fits_into_a_message(bench: Callable[..., Bench]) -> None:
+    """Noise is the worst JPEG there is; it is made coarser, not refused by the monitor."""
+    made = bench()
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    made.collector.see(noise, decided("unknown"), PAYLOAD)
+    wait_for(lambda: made.sent, what="a picture")
+    assert len(made.sent[0].payload) < 65_536
+
+
+def test_old_pictures_go_even_when_none_are_kept_any_more(tmp_path: Path) -> None:
+    """Switched off and restarted: what lies there ends with its days, not never."""
+    folder = tmp_path / "pictures"
+    past = Days()
+    store(folder, past).add("0123456789ab-1", b"old", {})
+    past.now_s += 2 * 86400
+    collector = PictureCollector(
+        topics=Topics("s", "b"),
+        open_store=lambda: store(folder, past, 1_000_000),
+        publish=lambda message: None,
+        hider=PeopleHider("none"),
+        rules=Rules(False, False, "people", 0.3, 6),
+        there=True,
+    )
+    collector.start()
+    wait_for(lambda: not list(folder.iterdir()), what="the old picture to go")
+    collector.close()

@@ -24,6 +24,8 @@ FACE_OUTPUTS = ("537", "538", "539")  # heat, size and offset of a face at each 
 FACE_SURE = 0.3  # lower finds more faces and more of what is none
 FACE_STRIDE = 4
 CR, CB = (135, 175), (85, 130)  # of 8-bit YCrCb
+GREYISH = 12  # levels of Cr and Cb from grey; a surface beyond that may be of skin's colour
+MORE_RED, LESS_BLUE = 6, 3  # skin against a greyish surface in the same light, levels
 LEAST_AREA = 0.006  # of the frame; smaller spots of skin colour are print
 GROW_PX = 9  # around what is found, at the width below
 WORK_W = 320
@@ -99,11 +101,25 @@ def _open_faces(path: Path) -> Any:
     return cv2.dnn.readNetFromONNX(str(path))
 
 
+def _band(ycc: Pixels) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of Cr and Cb: narrower where the surface is nearly grey, so that warm light is no skin.
+
+    The surface is what most of the frame's edge shows. Where that is skin-coloured itself (wood, or
+    an arm over half of the edge) the whole band counts.
+    """
+    edge = np.concatenate([ycc[0], ycc[-1], ycc[:, 0], ycc[:, -1]])
+    cr, cb = float(np.median(edge[:, 1])), float(np.median(edge[:, 2]))
+    if cr - 128 > GREYISH or 128 - cb > GREYISH:
+        return CR, CB
+    return (max(CR[0], cr + MORE_RED), CR[1]), (CB[0], min(CB[1], cb - LESS_BLUE))
+
+
 def _skin_from_the_edge(small: Pixels) -> Region:
     """(h, w) uint8, 1 on regions of skin colour that touch the frame's edge."""
     ycc = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
     cr, cb = ycc[..., 1], ycc[..., 2]
-    skin = ((cr >= CR[0]) & (cr <= CR[1]) & (cb >= CB[0]) & (cb <= CB[1])).astype(np.uint8)
+    (low_cr, high_cr), (low_cb, high_cb) = _band(np.asarray(ycc, np.uint8))
+    skin = ((cr >= low_cr) & (cr <= high_cr) & (cb >= low_cb) & (cb <= high_cb)).astype(np.uint8)
     closed = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
     edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
