@@ -37,6 +37,8 @@ def main(folder: Path, url: str, kill_at: int) -> None:
         step=step,
     )
     updater._follow(Wish(4))
+    assert updater._trial is not None
+    updater._try_out(updater._trial)
 
 
 if __name__ == "__main__":
