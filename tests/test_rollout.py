@@ -39,9 +39,8 @@ def test_the_controller_counts_each_event_once_and_by_version() -> None:
 @pytest.mark.trainer
 @pytest.mark.mosquitto
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("shadow", [0, 20])
-def test_a_model_of_shuffled_labels_never_leaves_the_canaries(tmp_path: Path, shadow: int) -> None:
-    """Stopped with and without shadow; the repaired one reaches every bin."""
+def test_a_model_of_shuffled_labels_never_leaves_the_canaries(tmp_path: Path) -> None:
+    """Refused in their shadow, so the rollout stops; the repaired one reaches every bin."""
     from tools.rollout import story
 
-    assert story(tmp_path, bins=10, share=0.3, shadow=shadow, items=100)
+    assert story(tmp_path, bins=10, share=0.3, shadow=40, items=100)

@@ -4,7 +4,8 @@ Real parts: Mosquitto, a TUF repository on a web server, the shipped student, ea
 and updater, and the controller of `smartbin rollout`. The worse model is the shipped network with
 its last layer fitted anew to the sample frames, 20 % of their labels shuffled; then a repaired one
 is released. With --shadow 0 nothing on the bins looks at real items before the swap, and the
-controller must stop it by what it abstains on.
+controller sees only what the canaries abstain on: a model that is wrong and sure of it goes
+through, which is why shadow is on by default.
 """
 
 from __future__ import annotations
