@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tools.bench.limits import Limits, count, kinds_of
 from tools.bench.timing import Spent, allocated, interleaved, summary
 
-pytest.importorskip("torch", reason="the networks compared are made with it")
+pytest.importorskip("torch", reason="torch: the networks compared are made with it")
 
 from tools.bench import document, targets
 from tools.bench.child import Alone

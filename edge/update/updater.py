@@ -276,6 +276,7 @@ class Updater:
             self._step("confirm")
             self._store.confirm(f"after {tally.items} items on trial")
             self._trial = None
+            give_back_memory()  # of the network before, which nobody holds any more
             self._tell("confirmed", self._running.bundle.version, self._store.state.note)
 
     def _observed(self, count: int) -> Iterator[Observed]:

@@ -75,14 +75,14 @@ def test_an_export_becomes_folders_with_provenance(tmp_path: Path) -> None:
 
 
 def test_items_close_in_number_are_one_group(tmp_path: Path) -> None:
-    """Two pictures of one item never stand on two sides of a split."""
+    """Pictures of one item never stand on two sides of a split; other labels are other items."""
     folder = export(tmp_path / "out", per_class=2)
 
     def close(number: int, row: dict[str, str]) -> None:
         row["event"] = f"0123456789ab-{number + 1}"
 
     edited(folder, close)
-    assert gather(folder, tmp_path / "batch", CLASSES).groups == 1
+    assert gather(folder, tmp_path / "batch", CLASSES).groups == len(CLASSES)
 
 
 def test_all_faults_are_told_and_nothing_is_written(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_the_shipped_network_gains_features_and_changes_no_answer() -> None:
     for _ in range(3):
         pixels = rng.integers(0, 255, (96, 128, 3), np.uint8)
         batch = network_input(pixels, bundle.preprocessing, takes_bytes=takes_bytes)
-        (before,) = plain.run(None, {plain.get_inputs()[0].name: batch})
+        (before,) = plain.run(["logits"], {plain.get_inputs()[0].name: batch})
         after, features = shown.run(None, {shown.get_inputs()[0].name: batch})
         assert np.array_equal(before, after)
         assert features.shape[0] == 1 and features.shape[1] > 8
