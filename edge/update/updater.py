@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from edge.bundle import Bundle
 from edge.classifier import Classifier
 from edge.errors import BundleError, SmartbinError
+from edge.limits import give_back_memory
 from edge.update.checks import canaries_of, check_bundle, check_canaries, check_step, open_candidate
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
