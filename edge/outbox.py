@@ -8,13 +8,13 @@ the same bound, and move to the disk when it takes them again.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import OutboxError
+from edge.places import state_folder
 from edge.store import Row, Store
 from edge.values import Message
 
@@ -32,9 +32,7 @@ MEMORY_BYTES = 8_000_000  # bound of what waits in memory while the disk fails: 
 
 def default_path() -> Path:
     """$STATE_DIRECTORY under systemd, else the user's state folder."""
-    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    folder = Path(state) if state else Path.home() / ".local" / "state" / "smartbin"
-    return folder / "outbox.db"
+    return state_folder() / "outbox.db"
 
 
 @dataclass(frozen=True, slots=True, order=True)

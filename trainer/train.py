@@ -135,7 +135,7 @@ class Run:
 
     def _row(self, px: int, loss: float, score: Score, seconds: float) -> tuple[Any, ...]:
         swapped = "" if score.swapped is None else f"{score.swapped:.4f}"
-        measured = (f"{score.accuracy:.4f}", swapped, f"{score.loss:.4f}", f"{seconds:.1f}")
+        measured = (f"{score.accuracy:.4f}", swapped, f"{score.loss:.4f}", f"{seconds:.3f}")
         return (self.epoch, px, f"{self._lr():.2e}", f"{loss:.4f}", *measured)
 
     def _epoch(self, px: int, tick: Tick) -> float:

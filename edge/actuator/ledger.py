@@ -16,6 +16,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from edge.errors import SmartbinError
+from edge.places import state_folder
 
 KEEP = 20_000  # ids; a decision lives for a minute at most, so this is far more than any replay
 MAX_ID = 128
@@ -28,9 +29,7 @@ class LedgerError(SmartbinError):
 
 def default_path() -> Path:
     """$STATE_DIRECTORY under systemd, else the user's state folder."""
-    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    folder = Path(state) if state else Path.home() / ".local" / "state" / "smartbin"
-    return folder / "moves.journal"
+    return state_folder() / "moves.journal"
 
 
 class Ledger:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import tomllib
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ from pathlib import Path
 from edge.brokers import Broker, read_password, tls_context
 from edge.errors import ConfigError
 from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
+from edge.places import state_folder
 
 
 def default_folder() -> Path:
     """$STATE_DIRECTORY under systemd, else the user's state folder."""
-    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return Path(state) if state else Path.home() / ".local" / "state" / "smartbin-fleet"
+    return state_folder("smartbin-fleet")
 
 
 def url_fault(text: str) -> str | None:
