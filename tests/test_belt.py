@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.belt.clock import EncoderClock, FixedClock, Quadrature
 from edge.belt.timetable import BeltTimetable, Diverters
-from edge.belt.tracker import MAX_ITEMS, Optics, Spacing, Tracker
+from edge.belt.tracker import MAX_ITEMS, MAX_REFUSED, Optics, Spacing, Tracker
 from edge.decide import Routes, Rules
 from edge.judge import Judge
 from edge.values import Appointment, Crop, Frame, Item, Prediction
@@ -138,13 +138,57 @@ def test_two_that_touch_are_one_long_item_and_kept_back() -> None:
     assert not belt.trouble
 
 
-def test_tracker_is_bounded() -> None:
-    """A gate that chatters fills no memory."""
+def full(count: int) -> Tracker:
+    """A belt on which so many items of 25 mm have come, 400 ms apart, and none was given back."""
     belt = tracker()
-    for n in range(MAX_ITEMS + 10):
-        belt.lead(1 + n / 10, "gate")
-        belt.trail(1.05 + n / 10)
-    assert (len(belt), belt.refused) == (MAX_ITEMS, 10)
+    for n in range(count):
+        taken = belt.lead(1 + n * 0.4, "gate")
+        belt.trail(1.05 + n * 0.4)
+        assert taken == (n < MAX_ITEMS)
+    return belt
+
+
+def test_an_item_that_is_refused_comes_back_as_a_fault_in_its_turn() -> None:
+    """Each of them by itself, with its own time, after those that wait."""
+    belt = full(MAX_ITEMS + 10)
+    items = list(drain(belt, 100.0))
+    assert [item.trigger_s for item in items] == [1 + n * 0.4 for n in range(MAX_ITEMS + 10)]
+    reasons = [item.barred[1] for item in items if item.barred and item.barred[0] == "fault"]
+    assert [reason.startswith("full: 64") for reason in reasons] == [False] * 64 + [True] * 10
+    assert not any("after it" in reason for reason in reasons)
+    assert belt.refused == 10
+    assert belt.lead(101.0, "gate")  # there is room once more
+
+
+def test_tracker_is_bounded_and_counts_what_it_cannot_keep() -> None:
+    """A gate that chatters fills no memory; the last one refused speaks for the rest."""
+    belt = full(MAX_ITEMS + MAX_REFUSED + 7)
+    assert (len(belt), belt.refused) == (MAX_ITEMS + MAX_REFUSED, MAX_REFUSED + 7)
+    *_, last = drain(belt, 100.0)
+    assert last.barred is not None
+    assert last.barred[1].endswith("runs off the end; so do the 7 that came after it")
+
+
+def test_the_last_item_before_a_refused_one_keeps_its_end_and_its_gap() -> None:
+    """What is refused lies on the belt all the same: it lengthens no item, but may crowd one."""
+    belt = full(MAX_ITEMS)
+    end_s = 1.05 + (MAX_ITEMS - 1) * 0.4
+    place_mm = (end_s - 0.025) * SPEED_MM_S
+    assert not belt.lead(end_s + 0.02, "gate")  # 10 mm behind it
+    belt.trail(end_s + 0.07)
+    items = list(drain(belt, 100.0))
+    assert items[-2].place_mm == pytest.approx(place_mm)
+    assert items[-2].barred is not None and items[-2].barred[1].startswith("too close")
+    assert items[-1].barred is not None and items[-1].barred[0] == "fault"
+
+
+def test_an_item_without_length_that_is_refused_is_no_jam() -> None:
+    """A command or a pocket says nothing of an end, so nothing waits for one."""
+    belt = tracker()
+    taken = [belt.point(1 + n * 0.4, "command") for n in range(MAX_ITEMS + 1)]
+    assert taken == [True] * MAX_ITEMS + [False]
+    assert len(list(drain(belt, 100.0))) == MAX_ITEMS + 1
+    assert not belt.trouble
 
 
 # The clock

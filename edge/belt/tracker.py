@@ -16,7 +16,8 @@ from edge.values import Frame, Item, Outcome
 
 log = logging.getLogger(__name__)
 
-MAX_ITEMS = 64  # on the belt at once; a gate that chatters must not grow memory
+MAX_ITEMS = 64  # judged at once; a gate that chatters must not grow memory
+MAX_REFUSED = 64  # beyond these, each with an event of its own; the last one counts the rest
 JAM_FACTOR = 3  # times the longest item
 STILL_LEADS = 8  # edges without any travel between them: more than an item that shakes on the beam
 FRAME_WAIT_S = 0.25  # from the end of an item's window to the latest arrival of its frame
@@ -51,6 +52,8 @@ class _Tracked:
     frames: list[Frame] = field(default_factory=list)
     seen: bool = False  # its window has passed, or its frames are complete
     crowd: str = ""  # why it cannot be parted from a neighbour
+    refused: bool = False  # MAX_ITEMS waited before it: it is told, but not looked at
+    more: int = 0  # refused after it, and told with it
 
 
 class Tracker:
@@ -72,24 +75,53 @@ class Tracker:
         return len(self._items)
 
     def lead(self, at_s: float, cause: str) -> bool:
-        """An item's leading edge is at the trigger; False where it is none, or too many wait."""
+        """An item's leading edge is at the trigger; False where it is none, or too many wait.
+
+        One that is refused keeps its place in the line, and is given back as a fault in its turn.
+        """
+        item = self._begin(at_s, cause)
+        return item is not None and not item.refused
+
+    def point(self, at_s: float, cause: str) -> bool:
+        """An item whose length nobody knows is at the trigger; False as of `lead`."""
+        item = self._begin(at_s, cause)
+        if item is None:
+            return False
+        item.trail_mm, item.trail_s = item.lead_mm, at_s
+        return not item.refused
+
+    def _begin(self, at_s: float, cause: str) -> _Tracked | None:
+        """The item of a leading edge; None where the belt turned back, and it is one of before."""
         at_mm = self._clock.position_mm(at_s)
         last = self._last
         if last is not None and at_mm <= (last.lead_mm if last.trail_mm is None else last.trail_mm):
             self._still += 1
-            return False  # the belt turned back: the same item once more
+            return None  # the belt turned back: the same item once more
         self._still = 0
-        if len(self._items) >= MAX_ITEMS:
-            self.refused += 1
-            log.warning("belt: %d items wait already; one more runs off the end", MAX_ITEMS)
-            return False
         self._number += 1
-        item = _Tracked(self._number, cause, at_s, at_mm)
+        judged = sum(not item.refused for item in self._items)
+        item = _Tracked(self._number, cause, at_s, at_mm, refused=judged >= MAX_ITEMS)
         if last is not None:
             self._mind_the_gap(last, item)
+        return self._refuse(item) if item.refused else self._append(item)
+
+    def _append(self, item: _Tracked) -> _Tracked:
         self._items.append(item)
         self._last = item
-        return True
+        return item
+
+    def _refuse(self, item: _Tracked) -> _Tracked:
+        """Give it a place in the line all the same, or have the last one there speak for it."""
+        self.refused += 1
+        last = self._items[-1]
+        if not last.refused:
+            log.warning("belt: %d items wait already; what comes runs off the end", MAX_ITEMS)
+        if len(self._items) < MAX_ITEMS + MAX_REFUSED:
+            item.seen = True
+            return self._append(item)
+        last.more += 1
+        last.lead_mm, last.trail_mm, last.trail_s = item.lead_mm, None, None
+        return last
 
     def trail(self, at_s: float) -> None:
         """The end of the newest item is past the trigger."""
@@ -140,6 +172,8 @@ class Tracker:
 
     def clear(self) -> None:
         """Forget the items; numbering goes on."""
+        if self._items:
+            log.info("belt: %d items are forgotten and run off the end", len(self._items))
         self._items.clear()
         self._last = None
         self._jam = ""
@@ -189,15 +223,10 @@ class Tracker:
     def _is_parted(self, item: _Tracked, edges_mm: float) -> bool:
         """What follows is far enough, or known to be too near; or it is barred anyway."""
         if item.crowd or not item.frames or len(self._items) > 1:
-            return True
+            return True  # the next one's gap is known since it came
         return item.trail_mm is not None and edges_mm - item.trail_mm >= self._spacing.min_gap_mm
 
     def _given(self, item: _Tracked) -> Item:
-        barred: tuple[Outcome, str] | None = None
-        if item.crowd:
-            barred = ("ambiguous", item.crowd)
-        elif not item.frames:
-            barred = ("fault", "stale: no frame was exposed while the item was in the picture")
         begin_mm = self._place_mm(item.lead_s, item.lead_mm)
         end_mm = begin_mm
         if item.trail_s is not None and item.trail_mm is not None:
@@ -206,7 +235,7 @@ class Tracker:
             frames=tuple(item.frames),
             trigger_s=item.lead_s,
             cause=item.cause,
-            barred=barred,
+            barred=_bar(item),
             place_mm=(begin_mm + end_mm) / 2,
         )
 
@@ -217,3 +246,15 @@ class Tracker:
         was said at the edge holds.
         """
         return self._clock.position_mm(at_s) if self._clock.remembers(at_s) else then_mm
+
+
+def _bar(item: _Tracked) -> tuple[Outcome, str] | None:
+    """Why an item is not judged by its frames; None where it is."""
+    if item.refused:
+        rest = f"; so do the {item.more} that came after it" if item.more else ""
+        return "fault", f"full: {MAX_ITEMS} items waited already, it runs off the end{rest}"
+    if item.crowd:
+        return "ambiguous", item.crowd
+    if not item.frames:
+        return "fault", "stale: no frame was exposed while the item was in the picture"
+    return None

@@ -37,6 +37,5 @@ class EncoderTrigger(MovingTrigger):
             self._next_mm = here_mm + self._pitch_mm
         while here_mm >= self._next_mm:
             at_s = self._belt.time_at(self._next_mm, now_s=now_s)
-            if self._tracker.lead(at_s, "encoder"):
-                self._tracker.trail(at_s)
+            self._tracker.point(at_s, "encoder")
             self._next_mm += self._pitch_mm

@@ -39,10 +39,7 @@ class MovingTrigger:
 
     def fire(self, now_s: float) -> bool:
         """A command: an item is at the trigger at `now_s`; its length is not known."""
-        if not self._tracker.lead(now_s, "command"):
-            return False
-        self._tracker.trail(now_s)
-        return True
+        return self._tracker.point(now_s, "command")
 
     def reset(self) -> None:
         """Forget the items on the belt: they run off its end."""
