@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge import doctor, parts
+from edge import doctor
 from edge.acks import Acks
 from edge.actuator import gpio
 from edge.actuator.answers import Answers, ack_messages
@@ -32,6 +32,7 @@ from edge.errors import ConfigError
 from edge.health import clock_host
 from edge.movements import Movements
 from edge.mqtt import Link
+from edge.parts import moving
 from edge.values import Decision, Incoming, Message
 from edge.wire import Origin, Topics
 from tests.harness import ROOT, SEARCH, Listener, Mosquitto, RunningDaemon, wait_for
@@ -529,8 +530,8 @@ def test_devices_are_built_from_the_file(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "config.toml"
     path.write_text(f'[actuator]\nmode = "broker"\n{text}')
     factory = MockFactory(pin_class=MockPWMPin)
-    monkeypatch.setattr(parts, "Pins", lambda: Pins(factory))
-    devices = parts.devices_of(load_config(path))
+    monkeypatch.setattr(moving, "Pins", lambda: Pins(factory))
+    devices = moving.devices_of(load_config(path))
     assert len(devices) == number == 7
     for device in devices:
         device.close()
@@ -548,9 +549,9 @@ def test_a_pin_that_cannot_be_had_names_the_line(
     )
     factory = MockFactory(pin_class=MockPWMPin)
     held = Pins(factory).output(5, active_high=True)
-    monkeypatch.setattr(parts, "Pins", lambda: Pins(factory))
+    monkeypatch.setattr(moving, "Pins", lambda: Pins(factory))
     with pytest.raises(ActuatorError, match=r"config.toml:7 actuator.devices.two: GPIO 5 is used"):
-        parts.devices_of(load_config(path))
+        moving.devices_of(load_config(path))
     Pins(factory).output(4, active_high=True).close()
     held.close()
 
