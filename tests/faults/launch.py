@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ def main() -> None:
     if "opener" in wanted:
         daemon.Capture = functools.partial(daemon.Capture, opener=wanted["opener"])
     if "item_s" in wanted:
-        make_slow(daemon, wanted["item_s"])
+        make_slow(wanted["item_s"])
     importlib.import_module("edge.cli").main()
 
 
@@ -41,16 +42,17 @@ def move_clock(file: Path) -> None:
     time.time = lambda: real() + float(file.read_text() or 0)
 
 
-def make_slow(daemon: Any, item_s: float) -> None:
+def make_slow(item_s: float) -> None:
     """Let a judgement begin with a line in the log and take its time."""
-    judge = daemon.Judge.judge
+    part = importlib.import_module("edge.judge").Judge
+    judge = part.judge
 
     def judge_slowly(self: Any, item: Any, **rest: Any) -> Any:
-        daemon.log.info("judging begins")
+        logging.getLogger("edge.judge").info("judging begins")
         time.sleep(item_s)
         return judge(self, item, **rest)
 
-    daemon.Judge.judge = judge_slowly
+    part.judge = judge_slowly
 
 
 if __name__ == "__main__":
