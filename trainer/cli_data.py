@@ -1,4 +1,4 @@
-"""`smartbin-train audit`, `split` and `crossval`: what is done with the pictures themselves."""
+"""`smartbin-train audit`, `split`, `crossval` and `curve`: about the pictures themselves."""
 
 from __future__ import annotations
 
@@ -209,3 +209,62 @@ def _say(text: str) -> None:
     from trainer.cli import say
 
     say(text)
+
+
+@app.command()
+def curve(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the trainings.")],
+    train_names: TrainNames,
+    val_names: ValNames,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="A shipped recipe, or a .toml file.")
+    ] = "smartbin",
+    shares: Annotated[
+        str, typer.Option("--shares", help="Of the training list, over 0 to 1.")
+    ] = "0.125,0.25,0.5,1",
+    seeds: Annotated[str, typer.Option("--seeds", help="Of draw and training, as 0,1,2.")] = "0",
+    target: Annotated[
+        float, typer.Option("--target", help="Accuracy, 0..1: how many pictures it would need.")
+    ] = 0.9625,
+    groups: Annotated[
+        Path | None, typer.Option("--groups", help="groups.csv of `audit`: draw whole groups.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option("--masks", help="CLASS/NAME.png saliency.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, as training.epochs=3; repeatable.")
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train on parts of the data, for as many steps each; say what more pictures would give."""
+    from trainer.cli import device_of, overrides_of
+    from trainer.recipe import find_recipe
+
+    plan = splits.Plan("official")
+    chosen = find_recipe(recipe, overrides_of(settings))
+    photos, _, lists = _parts(data, plan, None, train_names, val_names)
+    numbers = splits.read_groups(groups, photos) if groups is not None else None
+    from trainer import curve as runner
+    from trainer.crossval import Job
+
+    job = Job(
+        chosen,
+        photos,
+        plan,
+        _numbers(seeds),
+        out,
+        groups=numbers,
+        lists=lists,
+        masks=masks,
+        device=device_of(device),
+    )
+    result = runner.curve(job, _shares(shares), target, _say)
+    print(json.dumps(result) if as_json else runner.as_text(result))
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--shares {text}: must be numbers as 0.25,0.5,1") from error

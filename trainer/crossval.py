@@ -67,7 +67,7 @@ def crossval(job: Job, say: Say) -> dict[str, Any]:
     for seed, folds in planned:
         for k, sides in enumerate(folds):
             folder = job.out / f"seed{seed}" / f"fold{k + 1}"
-            rows.append(_fold(job, seed, k + 1, sides, folder, data, say))
+            rows.append(train_fold(job, seed, k + 1, sides, folder, data, say))
             done = f"seed {seed}, fold {k + 1} of {len(folds)}"
             say(f"{done}: {rows[-1]['accuracy']:.2%} at the last epoch")
     result = summary(job, rows, data)
@@ -80,9 +80,10 @@ def _folds(job: Job, seed: int) -> list[Split]:
     return split(job.photos, replace(job.plan, seed=seed), job.groups, job.lists)
 
 
-def _fold(
+def train_fold(
     job: Job, seed: int, fold: int, sides: Split, folder: Path, data: str, say: Say
 ) -> dict[str, Any]:
+    """Train on one side and judge by the other, where `folder` does not hold that already."""
     recipe = replace(job.recipe, training=replace(job.recipe.training, seed=seed))
     identity = _identity(job, recipe, sides, data)
     path = folder / "result.json"

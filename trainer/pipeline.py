@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.preprocess import Preprocessing, Tensor
 from trainer import bundles, quantize
 from trainer.augment import Augmenter, Cutouts
@@ -25,6 +27,7 @@ from trainer.progress import bar
 from trainer.rawinput import take_bytes
 from trainer.recipe import Recipe, find_recipe
 from trainer.scoring import accuracy_entry
+from trainer.segment.truth import is_whole
 from trainer.surfaces import training_bank
 from trainer.teachers import load as load_teachers
 from trainer.train import Run, TrainSet, Watch
@@ -119,6 +122,8 @@ def _train_set(recipe: Recipe, source: Source, folders: Folders, device: str, sa
         say("no --masks: backgrounds are not swapped, and the student will know one table only")
     elif recipe.augment.swap_share > 0:
         masks, good = load_masks(source.train, folders.masks)
+        if recipe.augment.whole_only:
+            good &= np.array([is_whole(*pair) for pair in zip(pixels, masks, strict=True)])
         bank = training_bank(recipe.augment.bank, recipe.training.seed)
         cutouts = Cutouts(masks, good, bank)
         say(f"{good.mean():.0%} of the training pictures have a mask good enough to swap with")

@@ -72,6 +72,7 @@ class Augment:
     bank: int = bounded(600, 1, 100_000)  # surfaces made for the swaps
     fill_share: float = bounded(0.0, 0, 1)  # of the swaps: on the grey that a segmenter leaves
     nothing_share: float = bounded(0.0, 0, 1)  # bare surfaces and strange things, of no class
+    whole_only: int = bounded(0, 0, 1)  # swap only where the mask outlines all of the item
 
 
 @dataclass(frozen=True, slots=True)
