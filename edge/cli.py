@@ -92,6 +92,7 @@ def run(config: ConfigPath = Path("config.toml")) -> None:
     """Run the daemon until it is stopped, or a folder played once has ended."""
     from edge.config import load_config
     from edge.daemon import Daemon
+    from edge.limits import spare_collector
 
     checked = load_config(config)
     _log_to_stderr(checked.log.level)
@@ -99,6 +100,7 @@ def run(config: ConfigPath = Path("config.toml")) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    spare_collector()
     daemon.run()
 
 
@@ -106,6 +108,7 @@ def run(config: ConfigPath = Path("config.toml")) -> None:
 def actuator(config: ConfigPath = Path("config.toml")) -> None:
     """Move what the bin decides, on this board, and answer with acks."""
     from edge.config import load_config
+    from edge.limits import spare_collector
     from edge.parts import actuator_of
 
     checked = load_config(config)
@@ -113,6 +116,7 @@ def actuator(config: ConfigPath = Path("config.toml")) -> None:
     service = actuator_of(checked)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
+    spare_collector()
     service.run()
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from edge.health import rss_mb
 from edge.limits import CHECK_S, MemoryGuard, OutgrownError
+from tests.harness import ROOT
 
 
 class World:
@@ -61,3 +64,14 @@ def test_memory_of_a_process_is_the_kernels_figure() -> None:
     """Of this process by default or by its number, of none where it is gone."""
     assert rss_mb() == pytest.approx(rss_mb(os.getpid()), rel=0.2)
     assert rss_mb(2**22 + 1) == 0.0
+
+
+def test_a_full_collection_passes_over_what_the_start_has_made() -> None:
+    """It stops every thread for as long as it looks, so it has next to nothing to look at."""
+    code = (
+        "import gc, edge.daemon, edge.limits; edge.limits.spare_collector();"
+        "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    frozen, left = map(int, told.stdout.split())
+    assert frozen > 20_000 and left < frozen / 100
