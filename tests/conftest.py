@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,7 +100,6 @@ def listen() -> Iterator[Callable[..., Listener]]:
 
     def open_one(port: int, topic: str = "bins/#", *options: str) -> Listener:
         opened.append(Listener(port, topic, *options))
-        time.sleep(0.3)  # mosquitto_sub says nothing when its subscription stands
         return opened[-1]
 
     yield open_one

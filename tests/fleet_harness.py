@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pwd
@@ -38,6 +39,7 @@ from tests.harness import free_port, wait_for
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 MODEL = "student.int8@3"
+NUMBERS = itertools.count(1)  # for names that no other test has
 POSTGRES_BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 NO_POSTGRES = "PostgreSQL's server is not installed: apt-get install postgresql"
 
@@ -148,10 +150,13 @@ class Voice:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.max_inflight_messages_set(1000)
         self._client.on_message = self._heard
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
         self.commands: list[tuple[str, dict[str, Any], paho.MQTTMessage]] = []
         self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
         self._client.subscribe("bins/v1/+/+/cmd/+", qos=1)
+        self._client.loop_start()
+        wait_for(subscribed.is_set, what="the voice's subscription")
 
     def _heard(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         self.commands.append((message.topic, json.loads(message.payload), message))
@@ -161,10 +166,11 @@ class Voice:
             self._client.publish(m.topic, m.payload, qos=m.qos, retain=m.retain) for m in messages
         ]
         for info in infos:
-            info.wait_for_publish(30)
+            info.wait_for_publish(90)
+            assert info.is_published()
 
     def raw(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10)
+        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(90)
 
     def answer(self, message: paho.MQTTMessage, *, ok: bool) -> None:
         properties = paho.Properties(paho.PacketTypes.PUBLISH)
@@ -190,7 +196,7 @@ linger_ms = 20
 [mqtt]
 port = {port}
 retry_max_s = 0.5
-name = "m{free_port()}"
+name = "m{next(NUMBERS)}"
 [page]
 port = 0
 {extra}
@@ -203,6 +209,8 @@ class RunningMonitor:
 
     def __init__(self, settings: Settings) -> None:
         self.monitor = Monitor(settings)
+        self.subscriptions = 0  # one for each connection, when the broker has granted it
+        self._count_subscriptions()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.fault: BaseException | None = None
@@ -217,9 +225,23 @@ class RunningMonitor:
         except BaseException as error:
             self.fault = error
 
-    def wait_connected(self) -> RunningMonitor:
-        wait_for(lambda: self.monitor.subscriber.connected, what="the monitor to connect")
-        time.sleep(0.2)  # the subscription stands a moment after the connection
+    def _count_subscriptions(self) -> None:
+        """The subscription stands a moment after the connection; the monitor need not know."""
+        new_client = self.monitor.subscriber._new_client
+
+        def new_watched_client() -> paho.Client:
+            client = new_client()
+            client.on_subscribe = self._subscribed
+            return client
+
+        self.monitor.subscriber._new_client = new_watched_client  # type: ignore[method-assign]
+
+    def _subscribed(self, *_: Any) -> None:
+        self.subscriptions += 1
+
+    def wait_connected(self, times: int = 1) -> RunningMonitor:
+        """Until it hears what bins say; `times` counts the connections since its start."""
+        wait_for(lambda: self.subscriptions >= times, what="the monitor to subscribe")
         return self
 
     def scalar(self, sql: str) -> Any:
@@ -234,7 +256,7 @@ class RunningMonitor:
 
     def close(self) -> None:
         self.monitor.stop()
-        self._thread.join(20)
+        self._thread.join(90)
         assert not self._thread.is_alive()
 
 
@@ -264,7 +286,7 @@ class PostgresCluster:
 
     def _run(self, tool: str, *arguments: str) -> None:
         command = [*self._as, str(POSTGRES_BIN / tool), *arguments]  # type: ignore[operator]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=200, cwd="/")
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"

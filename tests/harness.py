@@ -6,11 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,9 +77,16 @@ def tiny_card(onnx: bytes) -> dict[str, object]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, and that the kernel gives to no connection meanwhile.
+
+    Below its range for those: above, a client that tries to reach a server not yet up can be
+    given the server's own port, and connect to itself.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:
@@ -108,7 +117,7 @@ class Mosquitto:
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
-            self._process.wait(5)
+            self._process.wait(60)
             self._process = None
 
     def _answers(self) -> bool:
@@ -117,8 +126,11 @@ class Mosquitto:
         return False
 
 
-def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = 10.0) -> None:
-    """Poll until true; a test that waits in vain says for what."""
+def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = 90.0) -> None:
+    """Poll until true; a test that waits in vain says for what.
+
+    The bound is for what never comes. How soon it comes is for a test that is about time.
+    """
     until_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > until_s:
@@ -127,7 +139,11 @@ def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = 1
 
 
 class Listener:
-    """mosquitto_sub beside the daemon: an independent client that sees what others see."""
+    """mosquitto_sub beside the daemon: an independent client that sees what others see.
+
+    It is made when its subscription stands, of which -d tells, at once where lines are not held
+    back in a buffer.
+    """
 
     FORMAT = '{"topic":"%t","qos":%q,"retain":%r,"expiry":"%E","payload":"%x"}'
 
@@ -135,19 +151,21 @@ class Listener:
         tool = shutil.which("mosquitto_sub", path=SEARCH)
         assert tool
         self.rows: list[dict[str, object]] = []
-        self._process = subprocess.Popen(
-            [tool, "-V", "5", "-q", "1", "-p", str(port), "-t", topic, "-F", self.FORMAT, *options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        import threading
-
+        command = ["stdbuf", "-oL", tool, "-V", "5", "-q", "1", "-d", "-p", str(port)]
+        command += ["-t", topic, "-F", self.FORMAT, *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._subscribed = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
+        wait_for(self._subscribed.is_set, what="mosquitto_sub to subscribe")
 
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
+            if line.startswith("Subscribed"):
+                self._subscribed.set()
+            if not line.startswith("{"):  # what -d tells besides
+                continue
             row = json.loads(line)
             row["payload"] = _decoded(bytes.fromhex(row["payload"]))
             self.rows.append(row)
@@ -158,7 +176,7 @@ class Listener:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(5)
+        self._process.wait(60)
 
 
 def _decoded(payload: bytes) -> object:
@@ -194,7 +212,7 @@ class RunningDaemon:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self, timeout_s: float = 15.0) -> int:
+    def wait(self, timeout_s: float = 90.0) -> int:
         return self._process.wait(timeout_s)
 
     def alive(self) -> bool:
@@ -203,4 +221,4 @@ class RunningDaemon:
     def close(self) -> None:
         if self.alive():
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fleet_contract import MonitorContract
-from tests.fleet_harness import NO_POSTGRES, POSTGRES_BIN, PostgresCluster, postgres
-from tests.harness import free_port
+from tests.fleet_harness import NO_POSTGRES, NUMBERS, POSTGRES_BIN, PostgresCluster, postgres
 
 pytestmark = [
     pytest.mark.mosquitto,
@@ -29,7 +28,7 @@ class TestOnPostgres(MonitorContract):
 
     @pytest.fixture
     def url(self, cluster: PostgresCluster) -> str:
-        return cluster.database(f"fleet{free_port()}")
+        return cluster.database(f"fleet{next(NUMBERS)}")
 
     @pytest.fixture
     def outage(self, cluster: PostgresCluster) -> Callable[[], Any]:

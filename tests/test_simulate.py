@@ -57,7 +57,6 @@ def live(
 @pytest.fixture
 def listener(mosquitto: Mosquitto) -> Any:
     listener = Listener(mosquitto.port)
-    time.sleep(0.3)
     yield listener
     listener.close()
 
