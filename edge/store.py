@@ -6,9 +6,10 @@ import logging
 import shutil
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,13 +20,13 @@ from edge.errors import OutboxError
 log = logging.getLogger(__name__)
 
 # Small pages, a short log: a day of 2000 events writes 17 MB by tools.wear, 27 with the defaults.
-# Exclusive: the log's index stays in memory instead of a third file, and nobody else writes.
+# SQLite folds the log into the file by itself only where it has grown to 20,000 pages, 10 MB, which
+# takes 30 s of 200 events a second: it waits for the disk, in a commit's midst.
 SCHEMA = """
 PRAGMA page_size=512;
-PRAGMA locking_mode=EXCLUSIVE;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
-PRAGMA wal_autocheckpoint=2000;
+PRAGMA wal_autocheckpoint=20000;
 PRAGMA journal_size_limit=1048576;
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY,
@@ -37,8 +38,10 @@ CREATE TABLE IF NOT EXISTS event (
 CREATE INDEX IF NOT EXISTS urgent ON event (id) WHERE urgent;
 """
 PROBE = "PRAGMA user_version=1;"  # writes a page; SQLite opens what it may only read as well
-# Commits, of some three pages each; SQLite folds at 2000 pages by itself, but in a commit's midst.
-FOLD_AT = 300
+FOLD_AT = 300  # commits, of some three pages each
+# Other processes are kept out, and the log's index stays in memory instead of a third file; but
+# this process may open a second connection, which locking_mode=EXCLUSIVE would refuse.
+VFS = "unix-excl"
 LOCK_WAIT_S = 0.2  # nobody else should hold the file, and the daemon's loop waits with us
 SQL_VARIABLES = 500  # SQLite's oldest limit on ?s is 999
 
@@ -63,7 +66,8 @@ class Store:
 
     Write-ahead log with synchronous NORMAL (sqlite.org/wal.html): a killed process loses nothing;
     a power cut may lose the last seconds, never the file. A damaged file is set aside, and what
-    can still be read of it is kept.
+    can still be read of it is kept. Used from one thread; what waits for the disk, folding the log
+    into the file, is done in another, on a connection of its own.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -72,6 +76,8 @@ class Store:
         self.bytes = 0
         self._last_id = 0
         self._unfolded = 0  # commits since the log was last folded into the file
+        self._folding: threading.Thread | None = None
+        self._writing = threading.Lock()  # guards the one write that the file takes at a time
         self.read_only = ""  # why nothing can be stored, in words
         try:
             self._open()
@@ -91,7 +97,7 @@ class Store:
             self.insert(salvaged)
 
     def _connect(self) -> None:
-        db = sqlite3.connect(self._path or ":memory:", timeout=LOCK_WAIT_S, isolation_level=None)
+        db = _connection(self._path)
         try:
             db.executescript(SCHEMA + PROBE)
         except sqlite3.Error:
@@ -111,6 +117,7 @@ class Store:
 
     def retry(self) -> None:
         """Try to open a read-only file for writing again; what can be read of it stays open."""
+        self._await_fold()
         with suppress(sqlite3.Error):
             self._connect()
             self.read_only = ""
@@ -173,18 +180,38 @@ class Store:
             self._db.execute("UPDATE event SET stored_s = stored_s + ?", (by_s,))
 
     def fold(self) -> None:
-        """Fold a long log into the file now; it waits for the disk, which a decision must not.
+        """Begin to fold a long log into the file, and return at once.
 
-        A fault of the disk is met, and told, by the next commit.
+        It waits for the disk three times, up to a second on a busy one, which a decision must not.
         """
-        if self._path is None or self.read_only or self._unfolded < FOLD_AT:
+        if self._path is None or self.read_only or self._unfolded < FOLD_AT or self.folding:
             return
         self._unfolded = 0
-        with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._folding = threading.Thread(target=self._fold, name="outbox-fold", daemon=True)
+        self._folding.start()
+
+    @property
+    def folding(self) -> bool:
+        """Whether the log is being folded into the file."""
+        return self._folding is not None and self._folding.is_alive()
+
+    def _fold(self) -> None:
+        """In the thread of its own; a fault of the disk is met, and told, by the next commit."""
+        with suppress(sqlite3.Error), closing(_connection(self._path)) as db:
+            db.execute("PRAGMA synchronous=NORMAL")
+            _, pages, folded = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages == folded:
+                # The next commit begins the log anew and waits for the disk once: be it this one.
+                with self._writing:
+                    db.execute(PROBE)
+
+    def _await_fold(self) -> None:
+        if self._folding is not None:
+            self._folding.join()
 
     def close(self) -> None:
         """Fold the log into the file; idempotent."""
+        self._await_fold()
         self._db.close()
 
     def _ids(self, condition: str, *values: float) -> list[int]:
@@ -219,21 +246,26 @@ class Store:
     def _commit(self) -> Iterator[None]:
         if self.read_only:
             raise OutboxError(self.read_only)
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-            self._unfolded += 1
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):  # a full disk has rolled back already
-                self._db.execute("ROLLBACK")
-            with suppress(sqlite3.Error):
-                self._measure()
-            sentence = f"{self._path}: the outbox cannot write ({error}); free or mend the disk"
-            if error.sqlite_errorname.startswith("SQLITE_READONLY"):
-                self._db.close()  # it would stay read-only, and each later one of this process
-                self._open_to_read(sentence)
-            raise OutboxError(sentence) from error
+        with self._writing:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+                self._unfolded += 1
+            except sqlite3.Error as error:
+                raise self._undone(error) from error
+
+    def _undone(self, error: sqlite3.Error) -> OutboxError:
+        """Take a commit back that failed; what to tell of it."""
+        with suppress(sqlite3.Error):  # a full disk has rolled back already
+            self._db.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            self._measure()
+        sentence = f"{self._path}: the outbox cannot write ({error}); free or mend the disk"
+        if error.sqlite_errorname.startswith("SQLITE_READONLY"):
+            self._db.close()  # it would stay read-only, and each later one of this process
+            self._open_to_read(sentence)
+        return OutboxError(sentence)
 
 
 _COLUMNS = "id, urgent, stored_s, topic, payload"
@@ -242,6 +274,13 @@ _BYTES = "length(CAST(topic AS BLOB)) + length(payload)"
 
 def _row(values: tuple[int, int, float, str, bytes]) -> Row:
     return Row(values[0], bool(values[1]), *values[2:])
+
+
+def _connection(path: Path | None) -> sqlite3.Connection:
+    if path is None:
+        return sqlite3.connect(":memory:", isolation_level=None)
+    uri = f"file:{quote(str(path))}?vfs={VFS}"
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
 
 
 def _log_of(path: Path) -> Path:
