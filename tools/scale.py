@@ -9,6 +9,9 @@ to the moment at which another connection sees the row, asked for every 100 ms, 
 events that waited in a bin's outbox (it was away) are left out there, as are the first 15 s, in
 which the births of all bins are stored; both are counted all the same.
 None is lost where, for every start of every bin, the numbers 1..last are in the database.
+Page answers are timed from the moment at which all bins are there until the last item.
+`store.durable` is on unless --no-flush is given: seen is what is committed, acknowledged what is
+on the disk; both times are printed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +49,7 @@ SETTLE_S = 120.0
 WARM_UP_S = 15.0  # after the bins have come: their births are being stored
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LIMIT_LAG_S = 2.0  # p99 beyond which a rate counts as too much
+LIMIT_PAGE_MS = 300.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class Seen:
     lags_s: list[float] = field(default_factory=list)
     keys: list[tuple[str, int]] = field(default_factory=list)  # boot, seq
     decided_ts: list[float] = field(default_factory=list)
-    page_ms: dict[str, list[float]] = field(default_factory=dict)
+    page_ms: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # when, how long
+    kept: dict[float, float] = field(default_factory=dict)  # messages acknowledged within, s
     cpu_s: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # when, CPU so far
     rss_mb: dict[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -91,8 +97,8 @@ def main() -> None:
         print(as_line(rows[-1]), flush=True)
         if arguments.limit and (rows[-1]["lag_p99_s"] > LIMIT_LAG_S or rows[-1]["lost"]):
             break
-    table = as_table(rows)
-    print(table)
+    print(as_table(rows))
+    print(as_verdict(rows[-1]))
     if arguments.out:
         with arguments.out.open("a") as file:
             file.write(json.dumps({"command": " ".join(sys.argv[1:]), "rows": rows}) + "\n")
@@ -276,9 +282,23 @@ def _watch_page(page: int, seen: Seen, stop: threading.Event) -> None:
                     continue
                 took_ms = (time.perf_counter() - began_s) * 1000
                 if status == 200:
-                    seen.page_ms.setdefault(name, []).append(took_ms)
+                    mark = (time.monotonic(), took_ms)
+                    seen.page_ms.setdefault(name, []).append(mark)
                 elif status != 404 or n > 20:  # a bin is not there before its birth
                     seen.faults.append(f"{path}: {status}")
+        seen.kept = _acknowledged(client.get("/metrics").text)
+
+
+def _acknowledged(metrics: str) -> dict[float, float]:
+    """Of the first monitor: how many messages were on the disk and acknowledged within a time."""
+    line = re.compile(r'smartbin_fleet_acknowledge_lag_seconds_bucket{le="([^"]+)"} (\S+)')
+    return {float(bound): float(n) for bound, n in line.findall(metrics)}
+
+
+def _bound_of(kept: dict[float, float], share: float) -> float:
+    """The least bound of the histogram within which `share` of the messages were."""
+    whole = max(kept.values(), default=0.0)
+    return min((bound for bound, n in kept.items() if n >= share * whole), default=float("nan"))
 
 
 def _watch_processes(pids: dict[str, int], seen: Seen, stop: threading.Event) -> None:
@@ -361,9 +381,11 @@ def _figures(
         "lag_max_s": _percentile(live_s, 100),
         "behind_s": round(max(0.0, behind_s), 1),
         "page_ms": {
-            name: [_percentile(ms, 50), _percentile(ms, 99), len(ms)]
-            for name, ms in sorted(seen.page_ms.items())
+            name: _spread([ms for at_s, ms in marks if window[0] <= at_s <= window[1]])
+            for name, marks in sorted(seen.page_ms.items())
         },
+        "acknowledged_p99_s": _bound_of(seen.kept, 0.99),
+        "acknowledged_max_s": _bound_of(seen.kept, 1.0),
         "page_faults": seen.faults[:5],
         "event_bytes": round(_event_bytes(database) / max(1, rows)),
         "cpu_cores": {name: _cores(marks, window) for name, marks in seen.cpu_s.items()},
@@ -405,6 +427,11 @@ def _percentile(values: list[float], share: float) -> float:
     return round(float(np.percentile(values, share)), 3) if values else float("nan")
 
 
+def _spread(values: list[float]) -> list[float]:
+    """Median, p99, worst, and of how many."""
+    return [*(_percentile(values, share) for share in (50, 99, 100)), len(values)]
+
+
 def _cores(marks: list[tuple[float, float]], window: tuple[float, float]) -> float:
     """CPU seconds a second within the window."""
     inside = [mark for mark in marks if window[0] <= mark[0] <= window[1]]
@@ -437,6 +464,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         "lag_p50_s": "ingest lag p50, s",
         "lag_p99_s": "ingest lag p99, s",
         "lag_max_s": "ingest lag, longest, s",
+        "acknowledged_p99_s": "until the disk has it and the broker knows, p99, s: within",
         "event_bytes": "bytes an event in the database, with indexes",
         "behind_s": "seconds until the last was stored, after the end",
     }
@@ -444,13 +472,29 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         f"| {title} | " + " | ".join(str(r[key]) for r in rows) for key, title in names.items()
     ]
     for name in ("fleet", "bin"):
-        cells = ["{} / {}".format(*row["page_ms"].get(name, ["-", "-"])[:2]) for row in rows]
-        lines.append(f"| page of the {name}, ms p50 / p99 | " + " | ".join(cells))
+        cells = ["{} / {} / {} of {}".format(*row["page_ms"].get(name, ["-"] * 4)) for row in rows]
+        lines.append(f"| page of the {name}, ms p50 / p99 / worst | " + " | ".join(cells))
     for name in dict.fromkeys(name for row in rows for name in row["cpu_cores"]):
         cells = [f"{r['cpu_cores'].get(name, '-')}, {r['rss_mb'].get(name, '-')} MB" for r in rows]
         lines.append(f"| {name}: cores, memory | " + " | ".join(cells))
     head = "|  |" + "  |" * len(rows) + "\n|---|" + "---|" * len(rows)
     return "\n".join([head, *(f"{line} |" for line in lines)])
+
+
+def as_verdict(row: dict[str, Any]) -> str:
+    """Whether what is asked of one host is kept."""
+    pages = {name: figures[1] for name, figures in row["page_ms"].items()}
+    kept = {
+        f"{row['lost']} of {row['sent']} events lost, {row['stored_twice']} stored twice": not (
+            row["lost"] or row["stored_twice"]
+        ),
+        f"lag p99 {row['lag_p99_s']} s, under {LIMIT_LAG_S:g} s": row["lag_p99_s"] < LIMIT_LAG_S,
+        **{
+            f"page of the {name} p99 {ms} ms, under {LIMIT_PAGE_MS:g} ms": ms < LIMIT_PAGE_MS
+            for name, ms in pages.items()
+        },
+    }
+    return "\n".join(f"{'kept  ' if good else 'MISSED'} {what}" for what, good in kept.items())
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Alerts:
 
     def _write(self, new: list[Any], over: list[int], changed: list[Any], now_ts: float) -> None:
         alert = schema.alert
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             if new:
                 db.execute(sa.insert(alert), new)
             for start in range(0, len(over), 500):

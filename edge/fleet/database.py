@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from edge.errors import SmartbinError
 from edge.fleet import schema
+from edge.fleet.flusher import Disk, NoFlush, PostgresLog, SqliteLog
 
 log = logging.getLogger(__name__)
 
 BUSY_MS = 10_000  # several monitors may share one SQLite file; none holds it longer
 CHUNK_HOURS = 24
-LOG_PAGES = 16_000  # of SQLite's log (64 MB); beyond, it is begun anew, for which writers wait
+LOG_PAGES = 16_000  # of SQLite's log (64 MB); beyond, it ought to begin anew
+MOST_LOG_PAGES = 4 * LOG_PAGES  # 256 MB; beyond, it must, and writers wait for it
+PASSES = 5  # over the log, each over what came during the one before
+QUICK_S = 0.2  # a pass that tells that writers would wait no longer
 
 
 class StoreError(SmartbinError):
@@ -40,9 +44,8 @@ class Database:
         except (sa.exc.ArgumentError, OSError, ImportError) as error:
             raise StoreError(f"store.url: {error}; see fleet.toml") from error
         if self.is_sqlite:
-            sa.event.listen(self.engine, "connect", partial(_tune_sqlite, durable))
-        elif not durable:
-            sa.event.listen(self.engine, "connect", _commit_early)
+            sa.event.listen(self.engine, "connect", _tune_sqlite)
+        self._durable = durable
         self.hypertable = False
 
     def prepare(self) -> None:
@@ -93,12 +96,29 @@ class Database:
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        """A transaction that writes."""
-        with self.engine.begin() as db:
-            if self.is_sqlite:  # now, not at the first write: a reader that turns writer can fail
+    def begin(self, *, flush: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that writes; without `flush`, a power cut soon after may take it back."""
+        waits = flush and self._durable
+        if self.is_sqlite:
+            with self.engine.connect() as db:
+                # NORMAL flushes only when the log is folded into the file.
+                db.exec_driver_sql(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
+                # Now, not at the first write: a reader that turns writer can fail.
                 db.exec_driver_sql("BEGIN IMMEDIATE")
+                yield db
+                db.commit()
+            return
+        with self.engine.begin() as db:
+            if not waits:
+                db.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield db
+
+    def disk(self) -> Disk:
+        """What makes commits without `flush` outlive a power cut."""
+        if not self._durable:
+            return NoFlush()
+        file = self.engine.url.database
+        return SqliteLog(Path(file or "")) if self.is_sqlite else PostgresLog(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -110,12 +130,18 @@ class Database:
         """Fold SQLite's log into its file while others write; returns the pages that were in it.
 
         By itself SQLite does so within a commit, and every message waits for the disk meanwhile.
+        Where all of it is folded when a writer comes next, the log begins anew by itself; else it
+        grows, until RESTART keeps writers away for as long as the disk takes.
         """
-        if not self.is_sqlite:
-            return 0
+        pages = took_s = 0.0
         with self.engine.connect() as db:
-            _, pages, _ = db.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-            if pages > LOG_PAGES:
+            for _ in range(PASSES if self.is_sqlite else 0):
+                began_s = time.monotonic()
+                _, pages, folded = db.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+                took_s = time.monotonic() - began_s
+                if pages == folded or pages <= LOG_PAGES:
+                    return int(pages)
+            if (pages > LOG_PAGES and took_s < QUICK_S) or pages > MOST_LOG_PAGES:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)")
         return int(pages)
 
@@ -128,7 +154,7 @@ class Database:
         lease = schema.lease
         values = {"name": name, "holder": holder, "until_ts": now_ts + for_s}
         free = sa.or_(lease.c.holder == holder, lease.c.until_ts < now_ts)
-        with self.begin() as db:
+        with self.begin(flush=False) as db:
             statement = self.insert(lease).values(values)
             statement = statement.on_conflict_do_update(
                 index_elements=[lease.c.name],
@@ -142,7 +168,7 @@ class Database:
     def release(self, name: str, holder: str) -> None:
         """Give a lease back."""
         lease = schema.lease
-        with self.begin() as db:
+        with self.begin(flush=False) as db:
             db.execute(sa.delete(lease).where(lease.c.name == name, lease.c.holder == holder))
 
 
@@ -159,27 +185,17 @@ def make_hypertable(db: sa.Connection) -> None:
         db.execute(sa.text(sql))
 
 
-def _tune_sqlite(durable: bool, connection: Any, _record: Any) -> None:
+def _tune_sqlite(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself: BEGIN IMMEDIATE is ours.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # FULL: what the broker may forget is on the disk. A batch costs one flush. NORMAL flushes only
-    # when the log is folded into the file: a power cut takes whole transactions back, no more.
     for pragma in (
         f"busy_timeout={BUSY_MS}",
         "journal_mode=WAL",
-        f"synchronous={'FULL' if durable else 'NORMAL'}",
-        f"wal_autocheckpoint={4 * LOG_PAGES}",  # where nobody calls `fold`
-        "journal_size_limit=67108864",
+        f"wal_autocheckpoint={2 * MOST_LOG_PAGES}",  # where nobody calls `fold`
+        f"journal_size_limit={MOST_LOG_PAGES * 4096}",
         "cache_size=-65536",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _commit_early(connection: Any, _record: Any) -> None:
-    """PostgreSQL answers a commit before its flush; a crash may lose the last ones, whole."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET SESSION synchronous_commit = off")
-    connection.commit()

@@ -47,7 +47,7 @@ class DriftWatch:
             rows = db.execute(due).all()
         for id_, model, judged, from_ts in rows:
             self._look_at(id_, model, from_ts, now_ts)
-            with self._database.begin() as db:
+            with self._database.begin(flush=False) as db:
                 db.execute(sa.update(bin_).where(bin_.c.id == id_).values(drift_judged=judged))
         return len(rows)
 
@@ -93,7 +93,7 @@ class DriftWatch:
     ) -> None:
         row = {"bin_id": id_, "model": model, "made_ts": now_ts}
         row["confidences"] = json.dumps(confidences)
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(self._database.insert(schema.drift_reference).on_conflict_do_nothing(), row)
 
     def _weeks(self, reference: Any, now_ts: float) -> Weeks | None:
@@ -106,7 +106,7 @@ class DriftWatch:
             first = self._classes(id_, made_ts, made_ts + WEEK_S)
             table = schema.drift_reference
             mine = (table.c.bin_id == id_, table.c.model == reference["model"])
-            with self._database.begin() as db:
+            with self._database.begin(flush=False) as db:
                 db.execute(sa.update(table).where(*mine).values(classes=json.dumps(first)))
         else:
             first = json.loads(reference["classes"])
@@ -137,7 +137,7 @@ class DriftWatch:
             "card_mean": finding.card_mean,
             "told": " ".join(finding.told),
         }
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(sa.insert(schema.drift), row)
 
 

@@ -41,6 +41,12 @@ class Figures:
             buckets=LAGS_S,
             registry=registry,
         )
+        self.kept = Histogram(
+            "smartbin_fleet_acknowledge_lag_seconds",
+            "From a message's arrival at the monitor until the disk has it and the broker knows.",
+            buckets=LAGS_S,
+            registry=registry,
+        )
         self.age = Histogram(
             "smartbin_fleet_event_age_seconds",
             "From a decision, by the bin's clock, to its commit.",

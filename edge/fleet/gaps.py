@@ -145,7 +145,7 @@ class GapKeeper:
         )
         row = {"bin_id": standing.bin_id, "boot": standing.boot, "seq_from": missing[0]}
         row |= {"seq_to": missing[1], "found_ts": now_ts, "why": why}
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(self._database.insert(schema.gap).on_conflict_do_nothing(), row)
         self._advance(standing, missing[1], now_ts)
 
@@ -161,7 +161,7 @@ class GapKeeper:
             boot.c.boot == standing.boot,
             boot.c.complete == standing.complete,
         )
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(sa.update(boot).where(*same).values(**values))
 
 

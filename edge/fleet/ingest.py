@@ -1,8 +1,8 @@
 """Between the broker and the database: takes messages, stores them in batches, acknowledges.
 
+A batch is seen by others when it is committed, and acknowledged when the disk has it (flusher.py).
 The bound of what waits in memory is the broker's receive maximum: it sends no more until we
-acknowledge, and we do that when a batch is committed. Health is not acknowledged (QoS 0): where
-too much waits, it is left out and counted.
+acknowledge. Health is not acknowledged (QoS 0): where too much waits, it is left out and counted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from edge.fleet.batch import Batch, Heard, Sorter
 from edge.fleet.figures import Figures
+from edge.fleet.flusher import Disk, Flusher, Stored
 from edge.fleet.writer import Writer, Written
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ POISON = (sa.exc.SQLAlchemyError, ValueError, OverflowError)  # the last two by 
 
 
 class Acknowledges(Protocol):
-    """Tells the broker what is stored."""
+    """Tells the broker what is on the disk."""
 
     def __call__(self, messages: Iterable[Heard]) -> None: ...
 
@@ -44,6 +45,7 @@ class Ingest:
         writer: Writer,
         figures: Figures,
         acknowledge: Acknowledges,
+        disk: Disk,
         batch_rows: int,
         linger_s: float,
         max_waiting: int,
@@ -62,7 +64,8 @@ class Ingest:
         self._left_out = 0  # health; written by paho's thread, taken by ours
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet-writer", daemon=True)
-        self.trouble = ""  # why nothing is stored, in words
+        self._flusher = Flusher(disk, done=self._flushed)
+        self._trouble = ""  # why nothing is stored, in words
         figures.waiting.set_function(self._waiting.qsize)
 
     def take(self, heard: Heard) -> None:
@@ -74,11 +77,17 @@ class Ingest:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread of its own still runs."""
-        return self._thread.is_alive()
+        """Whether the threads of its own still run."""
+        return self._thread.is_alive() and self._flusher.alive
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is stored for good, in words; empty where all is well."""
+        return self._trouble or self._flusher.trouble
 
     def start(self) -> None:
         """Begin to store."""
+        self._flusher.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -86,9 +95,12 @@ class Ingest:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(10.0)
+        self._flusher.stop()
 
     def _run(self) -> None:
         while not (self._stop.is_set() and self._waiting.empty()):
+            for stored in self._flusher.take_back():
+                self._write(stored.messages, stored.batch)
             messages = self._gather()
             if messages:
                 self._store(messages)
@@ -116,21 +128,30 @@ class Ingest:
         left_out, self._left_out = self._left_out, 0
         if left_out:
             batch.reject("overload", "", ts=self._wall(), sample="health", n=left_out)
+        written = self._write(messages, batch)
+        if written:
+            self._count(messages, batch, written)
+
+    def _write(self, messages: list[Heard], batch: Batch) -> Written | None:
+        """Commit a batch, however long the database is away; None where we end meanwhile."""
         delay_s = RETRY_MIN_S
         while True:
+            epoch = self._flusher.epoch
             try:
                 written = self._writer.write(batch)
                 break
             except (sa.exc.OperationalError, OSError) as error:  # away, locked, full: for a while
                 self._failed(error)
                 if self._stop.wait(delay_s):
-                    return  # not acknowledged: the broker has it still
+                    return None  # not acknowledged: the broker has it still
                 delay_s = min(RETRY_MAX_S, delay_s * 2)
             except POISON as error:  # one row of it is
                 self._failed(error)
                 written = self._one_by_one(messages)
                 break
-        self._succeeded(messages, batch, written)
+        self._succeeded()
+        self._flusher.add(Stored(messages, batch), epoch=epoch)
+        return written
 
     def _one_by_one(self, messages: list[Heard]) -> Written:
         """Store what can be stored of a batch that the database refuses as a whole."""
@@ -155,17 +176,25 @@ class Ingest:
         self._figures.failures.inc()
         self._figures.store_up.set(0)
         why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        if not self.trouble:
+        if not self._trouble:
             log.error("fleet: the database fails: %s; messages wait at the broker", why)
-        self.trouble = why
+        self._trouble = why
 
-    def _succeeded(self, messages: list[Heard], batch: Batch, written: Written) -> None:
-        self._acknowledge(messages)
-        if self.trouble:
+    def _succeeded(self) -> None:
+        if self._trouble:
             log.info("fleet: the database takes messages again")
-        self.trouble = ""
+        self._trouble = ""
+        self._figures.store_up.set(1)
+
+    def _flushed(self, messages: list[Heard]) -> None:
+        """Called by the flusher's thread."""
+        self._acknowledge(messages)
+        now_ts = self._wall()
+        for heard in messages:
+            self._figures.kept.observe(now_ts - heard.received_ts)
+
+    def _count(self, messages: list[Heard], batch: Batch, written: Written) -> None:
         figures, now_ts = self._figures, self._wall()
-        figures.store_up.set(1)
         figures.batch_rows.observe(len(messages))
         figures.events.inc(written.events)
         figures.duplicates.inc(max(0, written.duplicates))

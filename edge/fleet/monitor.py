@@ -146,6 +146,7 @@ class Monitor:
             writer=writer,
             figures=self.figures,
             acknowledge=lambda messages: self.subscriber.acknowledge(messages),
+            disk=self.database.disk(),
             batch_rows=settings.store.batch_rows,
             linger_s=settings.store.linger_ms / 1000,
             max_waiting=2 * settings.mqtt.in_flight,

@@ -36,7 +36,7 @@ class Accountant:
         dirty = schema.dirty
         closed = int((now_ts - OPEN_HOUR_S) // 3600)
         query = sa.select(dirty).where(dirty.c.hour <= closed).order_by(dirty.c.hour).limit(PAIRS)
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             pairs = db.execute(query).mappings().all()
             for pair in pairs:
                 self._count(db, pair)
@@ -81,7 +81,7 @@ class Accountant:
             days = keep.event_days if table is schema.state_log else keep.health_days
             gone += self._delete(table, table.c.ts, now_ts - days * day_s)
         oldest = int((now_ts - keep.rollup_days * day_s) // 3600)
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(sa.delete(schema.rollup).where(schema.rollup.c.hour < oldest))
             alert = schema.alert
             db.execute(sa.delete(alert).where(alert.c.closed_ts < now_ts - keep.event_days * day_s))
@@ -89,11 +89,11 @@ class Accountant:
         return gone
 
     def _drop_chunks(self, hour: int) -> None:
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(sa.text("SELECT drop_chunks('event', older_than => :hour)"), {"hour": hour})
 
     def _delete(self, table: sa.Table, age: sa.Column[Any], before_ts: float) -> int:
         first = sa.select(table.c.id, age.label("age")).order_by(table.c.id).limit(CHUNK).subquery()
         old = sa.select(first.c.id).where(first.c.age < before_ts)
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             return db.execute(sa.delete(table).where(table.c.id.in_(old))).rowcount

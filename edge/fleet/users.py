@@ -133,7 +133,7 @@ class Users:
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         row = {"token_sha256": _digest(token), "name": name, "csrf": csrf}
         until_ts = self._wall() + self._session_s
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             db.execute(sa.insert(schema.session).values(**row, until_ts=until_ts))
         return token
 

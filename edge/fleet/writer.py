@@ -56,7 +56,7 @@ class Writer:
         """Store a batch; raises SQLAlchemyError, and then nothing of it is stored."""
         now_ts = time.time() if now_ts is None else now_ts
         marked: set[tuple[int, int]] = set()
-        with self._database.begin() as db:
+        with self._database.begin(flush=False) as db:
             refused = self._resolve(db, batch, now_ts)
             self._births(db, batch)
             written = self._events(db, batch, now_ts, marked)
