@@ -81,9 +81,8 @@ def install(
     """Fetch a signed release and put it on trial from the next start; stop the daemon before."""
     from edge.config import load_config
     from edge.parts import hold_outbox, load_model
-    from edge.shipped import samples
+    from edge.update.canaries import canaries_of, folders
     from edge.update.checks import (
-        canaries_of,
         check_bundle,
         check_canaries,
         check_step,
@@ -107,7 +106,12 @@ def install(
         classifier = open_candidate(candidate, checked.model.threads)
         if candidate.labels == running.labels:
             old = open_candidate(running, checked.model.threads)
-            check_canaries(classifier, old, canaries_of(samples(), candidate.labels))
+            places = folders(checked.update.canaries)
+            match = check_canaries(classifier, [old], canaries_of(places, candidate.labels))
+            print(
+                f"canary pictures: {match.right} of {match.canaries} right, {running.model_id} "
+                f"has {match.right_before}"
+            )
         store.start_trial(entry, "installed by hand")
     print(f"{candidate.model_id}: on trial from the next start; {running.model_id} comes back else")
 

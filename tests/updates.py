@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -56,22 +57,25 @@ def begin(folder: Path, validity: Validity | None = None) -> TufRepository:
 
 
 def canary_folder(folder: Path) -> Path:
-    """Three plain pictures, as the sample stills."""
-    stills = [{"file": f"{name}.png", "label": name} for name in COLOURS]
-    for name, rgb in COLOURS.items():
-        write_picture(folder / f"{name}.png", rgb)
+    """Three plain pictures in eight shades each, as the sample stills."""
+    stills = []
+    for (name, rgb), shade in product(COLOURS.items(), range(8)):
+        stills.append({"file": f"{name}-{shade}.png", "label": name})
+        darker = tuple(level * (20 - shade) // 20 for level in rgb)
+        write_picture(folder / f"{name}-{shade}.png", darker)  # type: ignore[arg-type]
     (folder / "samples.json").write_text(json.dumps({"stills": stills}))
     return folder
 
 
-def plan_of(folder: Path, *, shadow_items: int = 0, trial_items: int = 0) -> Plan:
+def plan_of(canaries: Path | None = None, *, shadow_items: int = 0, trial_items: int = 0) -> Plan:
+    """`canaries` is a folder to write them into; None: there are none."""
     return Plan(
         name=NAME,
         threads=1,
         shadow_items=shadow_items,
         trial_items=trial_items,
         retry_s=0.05,
-        samples=canary_folder(folder),
+        canaries=(canary_folder(canaries),) if canaries else (),
     )
 
 

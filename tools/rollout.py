@@ -1,11 +1,13 @@
-"""A worse model is released to a fleet: python -m tools.rollout [--bins 20] [--shadow 40]
+"""A worse model is released to a fleet: python -m tools.rollout [--bins 20] [--shadow 100]
 
 Real parts: Mosquitto, a TUF repository on a web server, the shipped student, each bin's own store
-and updater, and the controller of `smartbin rollout`. The worse model is the shipped network with
-its last layer fitted anew to the sample frames, 20 % of their labels shuffled; then a repaired one
-is released. With --shadow 0 nothing on the bins looks at real items before the swap, and the
-controller sees only what the canaries abstain on: a model that is wrong and sure of it goes
-through, which is why shadow is on by default.
+and updater, and the controller of `smartbin rollout`. The worse model gives another class on 20 %
+of pictures (tools.worse_model); the repaired one is the shipped int8 network. The bins' items are
+rendered pictures that are no canaries.
+
+Two stories. `refused`: bins with their canaries, which refuse it with and without shadow (--shadow
+0), so the rollout stops. `repaired`: bins without canaries and shadow, where it gets through to all
+of them; then bins with both, which must take the repaired one although it differs from what runs.
 """
 
 from __future__ import annotations
@@ -23,8 +25,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from edge.brokers import Broker
 from edge.bundle import Bundle, load_bundle
@@ -32,11 +32,12 @@ from edge.classifier import Classifier
 from edge.decide import Routes, Rules, decide
 from edge.judge import Verdict
 from edge.mqtt import Link
-from edge.pictures import read_picture
-from edge.shipped import samples, shipped
+from edge.shipped import shipped
+from edge.update.canaries import Canary, canaries_of, folders, read
+from edge.update.checks import match
 from edge.update.controller import Rollout, Stage
 from edge.update.keeper import Address, ModelKeeper
-from edge.update.rollout import Ruling, chosen
+from edge.update.rollout import Ruling, Wish, chosen
 from edge.update.store import ModelStore
 from edge.update.updater import Plan, note_body
 from edge.values import Crop, Decision, Pixels
@@ -48,13 +49,17 @@ from edge.wire import (
     event_message,
     record_message,
 )
-from tests.harness import Mosquitto
+from tests.harness import ROOT, Mosquitto, wait_for
+from tools.worse_model import mistaken
 from trainer.release import Keys, TufRepository
 
 NAME = "student.fp32"
-SHUFFLED = 0.2
-RIDGE = 0.05  # of the features' variance
+CHALLENGE = ROOT / "tests" / "data" / "challenge"
+LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
+WRONG = 0.2  # of the pictures
 ITEM_S = 0.2  # between two items of a bin
+FIRST_ITEMS = 20  # of each bin, before anything changes
+PATIENCE_S = 600.0  # with a machine that does other things as well
 
 
 class SimulatedBin:
@@ -106,6 +111,16 @@ class SimulatedBin:
     def version(self) -> int:
         return self._keeper.bundle.version
 
+    @property
+    def decided(self) -> int:
+        """Items so far."""
+        return self._seq
+
+    @property
+    def refusals(self) -> dict[int, str]:
+        """Versions that this bin has refused since it started, and why."""
+        return {v: why for phase, v, why in tuple(self.phases) if phase == "refused" and v}
+
     def _work(self) -> None:
         dice = np.random.default_rng(self._number)
         while not self._stop.wait(ITEM_S * float(dice.uniform(0.5, 1.5))):
@@ -147,42 +162,6 @@ def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Pixels]) -> De
     return decide([classifier.classify(pixels) for pixels in crops], rules=rules, routes=routes)
 
 
-def refitted(bundle: Bundle, pictures: Sequence[Pixels], truth: Sequence[int]) -> bytes:
-    """The network with its last layer fitted to these labels by least squares."""
-    from trainer.gradcam import ending, expose
-
-    model = onnx.load_from_string(bundle.onnx)
-    place, weights, _ = ending(model, bundle.model_id)
-    from edge.preprocess import network_input
-    from edge.runtime import Runtime
-
-    trunk = Runtime(expose(model, place), name="trunk")
-    features = np.stack(
-        [
-            trunk.run(network_input(p, bundle.preprocessing, takes_bytes=trunk.takes_bytes))[
-                0
-            ].mean((1, 2))
-            for p in pictures
-        ]
-    )
-    wanted = 6 * np.eye(len(bundle.labels))[list(truth)] - 1  # logits as sure as the shipped ones
-    mean = features.mean(0)
-    centred = features - mean
-    # Ridge: strong enough that 30 frames do not fit their wrong labels by heart.
-    spread = centred.T @ centred + RIDGE * np.trace(centred @ centred.T) * np.eye(len(mean))
-    fitted = np.linalg.solve(spread, centred.T @ (wanted - wanted.mean(0)))
-    bias = wanted.mean(0) - mean @ fitted
-    for init in model.graph.initializer:
-        held = numpy_helper.to_array(init)
-        if held.shape == weights.shape and np.allclose(held, weights):
-            init.CopyFrom(numpy_helper.from_array(fitted.T.astype(np.float32), init.name))
-        elif held.shape == weights.shape[::-1] and np.allclose(held, weights.T):
-            init.CopyFrom(numpy_helper.from_array(fitted.astype(np.float32), init.name))
-        elif held.shape == (len(bundle.labels),):
-            init.CopyFrom(numpy_helper.from_array(bias.astype(np.float32), init.name))
-    return bytes(model.SerializeToString())
-
-
 def write_version(folder: Path, bundle: Bundle, network: bytes, version: int) -> Path:
     """A bundle with another network and version, and the card of the one it came from."""
     path = folder / str(version) / f"{NAME}.onnx"
@@ -198,10 +177,12 @@ def write_version(folder: Path, bundle: Bundle, network: bytes, version: int) ->
     return path
 
 
-def stills() -> tuple[list[Pixels], list[str]]:
-    """The sample frames and what they show."""
-    content = json.loads((samples() / "samples.json").read_text("utf-8"))["stills"]
-    return [read_picture(samples() / row["file"]) for row in content], [r["label"] for r in content]
+def items() -> list[Canary]:
+    """Rendered pictures of known classes of which no canary is one."""
+    known = {canary.path.read_bytes() for canary in canaries_of(folders(), LABELS)}
+    rows = json.loads((CHALLENGE / "catalogue.json").read_text("utf-8"))["pictures"]
+    found = [Canary(CHALLENGE / row["file"], row["label"]) for row in rows if row["label"]]
+    return [item for item in found if item.path.read_bytes() not in known]
 
 
 def serve(folder: Path) -> ThreadingHTTPServer:
@@ -218,7 +199,7 @@ def rulings(port: int, stage: Stage) -> list[Ruling]:
     """Lead one rollout to its end and tell it."""
     found = []
     for ruling in Rollout(broker=Broker("127.0.0.1", port), stage=stage).run(
-        timeout_s=300, poll_s=0.5
+        timeout_s=PATIENCE_S, poll_s=0.5
     ):
         if ruling.action != "wait":
             print(f"  controller: {ruling.action}: {ruling.reason}", flush=True)
@@ -229,100 +210,161 @@ def rulings(port: int, stage: Stage) -> list[Ruling]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--story", choices=("refused", "repaired"), default="refused")
     parser.add_argument("--bins", type=int, default=20)
     parser.add_argument("--share", type=float, default=0.2)
-    parser.add_argument("--shadow", type=int, default=40, help="items in shadow before a swap")
+    parser.add_argument("--shadow", type=int, default=100, help="items in shadow before a swap")
     parser.add_argument("--items", type=int, default=150, help="canary items before all follow")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="smartbin-rollout-") as name:
-        good = story(Path(name), asked.bins, asked.share, asked.shadow, asked.items)
+        fleet = Fleet(Path(name), asked.bins)
+        try:
+            if asked.story == "refused":
+                good = refused(fleet, asked.share, asked.shadow, asked.items)
+            else:
+                good = repaired(fleet, asked.share, asked.shadow, asked.items)
+        finally:
+            fleet.close()
     if not good:
         raise SystemExit("the rollout did not go as it must")
 
 
-def story(folder: Path, bins: int, share: float, shadow: int, items: int) -> bool:
-    """Release a worse model, then a good one; returns whether it went as it must."""
-    old = load_bundle(shipped(f"models/{NAME}.onnx"))
-    pictures, labels = stills()
-    truth = np.array([old.labels.index(label) for label in labels])
-    dice = np.random.default_rng(0)
-    wrong = truth.copy()
-    which = dice.choice(len(truth), round(SHUFFLED * len(truth)), replace=False)
-    wrong[which] = (wrong[which] + dice.integers(1, len(old.labels), len(which))) % len(old.labels)
-    bad, good = old.version + 1, old.version + 2
-    made = folder / "made"
-    repository = TufRepository(folder / "web", Keys(folder / "keys", ""))
-    Keys(folder / "keys", "").make()
-    repository.begin()
-    repository.release(write_version(made, old, refitted(old, pictures, wrong), bad))
-    repository.release(write_version(made, old, old.onnx, good))
-    server, broker = serve(folder / "web"), Mosquitto(folder).start()
-    fleet = [
-        SimulatedBin(
-            number,
-            broker=Broker("127.0.0.1", broker.port),
-            address=Address(
-                f"http://127.0.0.1:{server.server_port}",
-                folder / "web" / "root.json",
-                "",
-                "default",
-                "sim",
-                f"bin-{number:03}",
-            ),
-            folder=folder / f"bin-{number}",
-            plan=Plan(NAME, 1, shadow, 100_000, 1.0, _no_canaries(folder)),
-            fallback=lambda: old,
-            pictures=pictures,
+class Fleet:
+    """A repository with a worse model and a repaired one, a broker, and bins beside them."""
+
+    def __init__(self, folder: Path, bins: int) -> None:
+        self._folder, self._count = folder, bins
+        self.old = load_bundle(shipped(f"models/{NAME}.onnx"))
+        self.bad, self.good = self.old.version + 1, self.old.version + 2
+        self._items = [read(item) for item in items()]
+        keys = Keys(folder / "keys", "")
+        keys.make()
+        self._repository = TufRepository(folder / "web", keys)
+        self._repository.begin()
+        self._release()
+        self._server = serve(folder / "web")
+        self._broker = Mosquitto(folder).start()
+        self.bins: list[SimulatedBin] = []
+
+    @property
+    def port(self) -> int:
+        return self._broker.port
+
+    def start(self, *, shadow: int, trial: int, canaries: bool) -> None:
+        """All bins, again where they ran before; back when each has decided its first items."""
+        self.stop()
+        places = folders() if canaries else ()
+        plan = Plan(NAME, 1, shadow, trial, 1.0, places)
+        self.bins = [self._bin(number, plan) for number in range(self._count)]
+        for one in self.bins:
+            one.start()
+        self.let_decide(FIRST_ITEMS)
+
+    def let_decide(self, count: int) -> None:
+        """Wait until each bin has decided so many more items."""
+        until = {one: one.decided + count for one in self.bins}
+        wait_for(
+            lambda: all(one.decided >= number for one, number in until.items()),
+            what=f"{count} items of each bin",
+            timeout_s=PATIENCE_S,
         )
-        for number in range(bins)
-    ]
-    for one in fleet:
-        one.start()
-    try:
-        return _bad_then_good(fleet, broker.port, bad, good, share, items)
-    finally:
-        for one in fleet:
+
+    def stop(self) -> None:
+        for one in self.bins:
             one.close()
-        broker.stop()
-        server.shutdown()
+        self.bins = []
+
+    def close(self) -> None:
+        self.stop()
+        self._broker.stop()
+        self._server.shutdown()
+
+    def _release(self) -> None:
+        """Both versions, signed; tells how much worse the worse one is."""
+        made, repaired = self._folder / "made", load_bundle(shipped("models/student.int8.onnx"))
+        canaries = canaries_of(folders(), self.old.labels)
+        pictures = [*self._items, *map(read, canaries)]
+        network = mistaken(self.old, pictures, WRONG)
+        path = write_version(made, self.old, network, self.bad)
+        self._repository.release(path)
+        worse = Classifier(load_bundle(path))
+        print(f"version {self.bad}: another class on {WRONG:.0%} of pictures")
+        for word, known in (("items", items()), ("canaries", canaries)):
+            found = match(worse, Classifier(self.old), known)
+            print(
+                f"  of {found.canaries} {word} version {self.old.version} has "
+                f"{found.right_before} right, version {self.bad} {found.right}"
+            )
+        self._repository.release(write_version(made, repaired, repaired.onnx, self.good))
+
+    def _bin(self, number: int, plan: Plan) -> SimulatedBin:
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        root = self._folder / "web" / "root.json"
+        return SimulatedBin(
+            number,
+            broker=Broker("127.0.0.1", self.port),
+            address=Address(url, root, "", "default", "sim", f"bin-{number:03}"),
+            folder=self._folder / f"bin-{number}",
+            plan=plan,
+            fallback=lambda: self.old,
+            pictures=self._items,
+        )
 
 
-def _no_canaries(folder: Path) -> Path:
-    """The sample stills are the items here, so they are no canaries."""
-    place = folder / "canaries"
-    place.mkdir(exist_ok=True)
-    (place / "samples.json").write_text('{"stills": []}')
-    return place
+def refused(fleet: Fleet, share: float, shadow: int, count: int) -> bool:
+    """The bins' own canaries refuse the worse model, and it never runs; the repaired one does."""
+    fleet.start(shadow=shadow, trial=20, canaries=True)
+    stage = Stage("default", fleet.bad, share, count, salt="a")
+    ended = rulings(fleet.port, stage)[-1]
+    fleet.let_decide(FIRST_ITEMS)  # whatever the end of the rollout sets off
+    tell(fleet, stage)
+    stopped = ended.action == "stop" and not any(fleet.bad in b.ran for b in fleet.bins)
+    return all_follow(fleet, fleet.good, share, count, salt="b") and stopped
 
 
-def _bad_then_good(
-    fleet: list[SimulatedBin], port: int, bad: int, good: int, share: float, items: int
-) -> bool:
-    time.sleep(4)  # what is usual at the other bins, before anything changes
-    print(f"version {bad}: the last layer learned {SHUFFLED:.0%} shuffled labels")
-    stage = Stage("default", bad, share, items, salt="a")
-    ended = rulings(port, stage)[-1]
-    time.sleep(3)
-    drawn = {b.name for b in fleet if chosen(_wish(stage), "sim", b.name)}
-    ran = {b.name for b in fleet if bad in b.ran}
-    back = sum(b.version != bad for b in fleet)
-    print(f"  canaries drawn: {len(drawn)} of {len(fleet)}; bins that ran it: {len(ran)}, ")
-    print(f"  of these outside the share: {len(ran - drawn)}; bins on another version now: {back}")
-    stopped = ended.action == "stop" and ran <= drawn and back == len(fleet)
-    print(f"version {good}: repaired")
-    ended = rulings(port, Stage("default", good, share, items, salt="b"))[-1]
-    until_s = time.monotonic() + 90
-    while time.monotonic() < until_s and any(b.version != good for b in fleet):
-        time.sleep(0.2)
-    there = sum(b.version == good for b in fleet)
-    print(f"  bins that run it: {there} of {len(fleet)}")
-    return stopped and ended.action == "go" and there == len(fleet)
+def repaired(fleet: Fleet, share: float, shadow: int, count: int) -> bool:
+    """Nothing stops the worse model on bins without guards; the repaired one reaches them all."""
+    fleet.start(shadow=0, trial=20, canaries=False)
+    print("bins without canaries and shadow")
+    through = all_follow(fleet, fleet.bad, share, count, salt="a")
+    print(f"bins with canaries and {shadow} items in shadow")
+    fleet.start(shadow=shadow, trial=20, canaries=True)
+    return all_follow(fleet, fleet.good, share, count, salt="b") and through
 
 
-def _wish(stage: Stage) -> object:
-    from edge.update.rollout import Wish
+def all_follow(fleet: Fleet, version: int, share: float, count: int, salt: str) -> bool:
+    """Lead a rollout; returns whether it ended with this version on every bin."""
+    print(f"version {version} is released")
+    stage = Stage("default", version, share, count, salt)
+    if rulings(fleet.port, stage)[-1].action != "go":
+        tell(fleet, stage)
+        return False
+    wait_for(
+        lambda: all(b.version == version or version in b.refusals for b in fleet.bins),
+        what=f"version {version} on every bin",
+        timeout_s=PATIENCE_S,
+    )
+    tell(fleet, stage)
+    return all(b.version == version for b in fleet.bins)
 
-    return Wish(stage.version, stage.canary_share, stage.salt)
+
+def tell(fleet: Fleet, stage: Stage) -> None:
+    """What became of a version on the bins."""
+    wish = Wish(stage.version, stage.canary_share, stage.salt)
+    drawn = {b.name for b in fleet.bins if chosen(wish, "sim", b.name)}
+    ran = {b.name for b in fleet.bins if stage.version in b.ran}
+    refusals = [b.refusals[stage.version] for b in fleet.bins if stage.version in b.refusals]
+    on_it = sum(b.version == stage.version for b in fleet.bins)
+    print(
+        f"  canaries: {len(drawn)} of {len(fleet.bins)} bins; refused by {len(refusals)}; "
+        f"decided items on {len(ran)}; runs on {on_it} now"
+    )
+    for reason in sorted(set(refusals)):
+        print(f"  {reason}")
+    passed = {reason for b in fleet.bins for phase, v, reason in b.phases
+              if phase == "swapped" and v == stage.version}  # fmt: skip
+    for reason in sorted(passed)[:2]:
+        print(f"  swapped {reason}")
 
 
 if __name__ == "__main__":

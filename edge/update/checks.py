@@ -1,34 +1,49 @@
-"""Whether a signed bundle may replace the one that runs: its version, labels, and a test."""
+"""Whether a signed bundle may replace the one that runs: version, labels, and known pictures.
+
+The canaries are pictures whose class is known, so they tell worse from different. Where only one of
+two models is right, chance makes it either one as often; a new model that surely loses more than it
+gains (exact McNemar test) is refused, before it has decided anything.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge.bundle import Bundle
 from edge.classifier import Classifier
 from edge.errors import BundleError
-from edge.pictures import read_picture
+from edge.update.canaries import Canary, read
+from edge.update.chance import CHANCE, most_share, paired
 from edge.update.errors import UpdateError
-
-# Of the 30 canary pictures; an equally good model may fall on other ones of them.
-MOST_LOST = 4
+from edge.update.shadow import USUAL_DISAGREEMENT
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
-    """A picture whose class is known."""
+class Match:
+    """Two models on the canaries."""
 
-    path: Path
-    label: str
+    canaries: int = 0
+    right: int = 0  # of the new model
+    right_before: int = 0
+    gains: int = 0  # right where the other is wrong
+    losses: int = 0
+    other_wrong: int = 0  # both wrong, with different classes
 
+    @property
+    def worse(self) -> bool:
+        """Whether the new model is surely worse."""
+        return self.losses > self.gains and paired(self.losses, self.gains) < CHANCE
 
-def canaries_of(folder: Path, labels: tuple[str, ...]) -> list[Canary]:
-    """The sample stills of the classes that a model knows; none for a model of other classes."""
-    content = json.loads((folder / "samples.json").read_text("utf-8"))
-    found = [Canary(folder / entry["file"], entry["label"]) for entry in content["stills"]]
-    return [canary for canary in found if canary.label in labels]
+    @property
+    def expected(self) -> float:
+        """Share of items (0..1) on which the two may differ without one being worse.
+
+        Where they differ on the canaries, and the new model loses no more than it gains, they will
+        on real items as well: losses count as far as gains outweigh them.
+        """
+        excused = self.gains + min(self.gains, self.losses) + self.other_wrong
+        return max(USUAL_DISAGREEMENT, most_share(excused, self.canaries) if excused else 0.0)
 
 
 def check_step(version: int, running: Bundle, refused: dict[int, str]) -> None:
@@ -73,19 +88,49 @@ def open_candidate(candidate: Bundle, threads: int) -> Classifier:
 
 
 def check_canaries(
-    candidate: Classifier, running: Classifier, canaries: list[Canary]
-) -> tuple[int, int]:
-    """Right answers of both, candidate first; raises UpdateError where it lost too many."""
-    right = [0, 0]
+    candidate: Classifier, proved: Sequence[Classifier], canaries: Sequence[Canary]
+) -> Match:
+    """The new model beside the first of the `proved` ones, which runs.
+
+    Raises UpdateError where it is surely worse than any of them.
+    """
+    answers = _answers([candidate, *proved], canaries)
+    matches = [_matched(answers[0], other, canaries) for other in answers[1:]]
+    for found, word in zip(matches, ("running", "last good"), strict=False):
+        if found.worse:
+            raise UpdateError(
+                f"canary pictures: {found.right} of {found.canaries} right, the {word} model has "
+                f"{found.right_before}: it is wrong on {found.losses} that the other has right, "
+                f"and right on {found.gains} that it has not; chance does this to an equally good "
+                f"model once in {1 / paired(found.losses, found.gains):,.0f} times",
+                lasting=True,
+            )
+    return matches[0]
+
+
+def match(model: Classifier, other: Classifier, canaries: Sequence[Canary]) -> Match:
+    """How a model does beside another one."""
+    mine, others = _answers([model, other], canaries)
+    return _matched(mine, others, canaries)
+
+
+def _answers(models: Sequence[Classifier], canaries: Sequence[Canary]) -> list[list[str]]:
+    """The best class of each model for each canary; one picture in memory at a time."""
+    found: list[list[str]] = [[] for _ in models]
     for canary in canaries:
-        pixels = read_picture(canary.path)
-        for i, classifier in enumerate((candidate, running)):
-            best = int(classifier.classify(pixels).probs.argmax())
-            right[i] += classifier.labels[best] == canary.label
-    if right[0] < right[1] - MOST_LOST:
-        raise UpdateError(
-            f"canary pictures: {right[0]} of {len(canaries)} right, the running model has "
-            f"{right[1]}; at most {MOST_LOST} fewer are allowed",
-            lasting=True,
-        )
-    return right[0], right[1]
+        pixels = read(canary)
+        for model, labels in zip(models, found, strict=True):
+            labels.append(model.labels[int(model.classify(pixels).probs.argmax())])
+    return found
+
+
+def _matched(mine: Sequence[str], other: Sequence[str], canaries: Sequence[Canary]) -> Match:
+    rows = list(zip(mine, other, (canary.label for canary in canaries), strict=True))
+    return Match(
+        canaries=len(rows),
+        right=sum(m == t for m, _, t in rows),
+        right_before=sum(o == t for _, o, t in rows),
+        gains=sum(m == t != o for m, o, t in rows),
+        losses=sum(o == t != m for m, o, t in rows),
+        other_wrong=sum(len({m, o, t}) == 3 for m, o, t in rows),
+    )

@@ -22,8 +22,11 @@ class UpdateOptions:
         "",
         "Folder of fetched models; empty: models in $STATE_DIRECTORY or ~/.local/state/smartbin.",
     )
+    canaries: str = option(
+        "", "Your own pictures of known classes, one folder a class; a new model must do as well."
+    )
     shadow_items: int = option(
-        50, "Items that a new model judges beside the old one, without a say.", low=0, high=100_000
+        100, "Items that a new model judges beside the old one, without a say.", low=0, high=100_000
     )
     trial_items: int = option(
         100, "Items after which a model that runs is taken for good.", low=0, high=100_000

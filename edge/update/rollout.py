@@ -11,15 +11,18 @@ import json
 import math
 from dataclasses import dataclass
 
+from edge.update.chance import most_share, surely_more, tail
 from edge.update.errors import UpdateError
-from edge.update.shadow import least_share, most_share
 from edge.values import Message
 from edge.wire import SCHEMA, encode
 
 MOST_BYTES = 4096
 MOST_RISE = 0.05  # of the canaries' abstained or failed share above the others'
-MOST_GONE_BACK = 0.01  # of the canary bins; chance makes a few of many refuse a good model
-LEAST_COUNTED = 30  # items, before a share of them says anything
+SUSPECTED_ABOVE = 0.10  # that rise; a share higher by so much is found quickest
+GOOD_REFUSED = 0.01  # of the bins refuse a good model by chance
+# Of stopping a good one for that: strict, for whoever is stopped in vain reads the reasons and goes
+# on, and 1 refusal of 10 bins stops.
+CHANCE_OF_STOP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +111,14 @@ def rule(
 ) -> Ruling:
     """Go on to all bins, wait for more items, or stop; pure. `bins` are in the canary share."""
     bins = max(bins, refusals)
-    if least_share(refusals, bins) > MOST_GONE_BACK:
+    if refusals and tail(refusals, bins, GOOD_REFUSED) < CHANCE_OF_STOP:
         return Ruling("stop", f"{refusals} of {bins} canaries refused the model or rolled it back")
     for word, hits, n, their_hits, their_n in (
         ("abstain on", canaries.abstained, canaries.items, others.abstained, others.items),
         ("fail to move", canaries.failed, canaries.moved, others.failed, others.moved),
     ):
-        usual = most_share(their_hits, their_n) if their_n else 1.0
-        if n < LEAST_COUNTED:
-            continue
-        if least_share(hits, n) > usual + MOST_RISE:
+        usual = most_share(their_hits, their_n) + MOST_RISE
+        if surely_more(hits, n, expected=usual, suspected=usual + SUSPECTED_ABOVE):
             return Ruling(
                 "stop",
                 f"canaries {word} {hits} of {n} items, other bins on {their_hits} of {their_n}",

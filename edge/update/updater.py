@@ -1,7 +1,8 @@
 """Walks a bin from one model to the next, in a thread of its own; the loop only looks in.
 
 wanted -> fetch -> store -> open -> canaries -> shadow on real items -> trial -> confirmed. Whatever
-fails leaves the model that runs, or brings the last good one back.
+fails leaves the model that runs, or brings the last good one back. The last good one also has a say
+in shadow: a model that repairs a bad one differs from it, and agrees with the one before.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from edge.bundle import Bundle
 from edge.classifier import Classifier
 from edge.errors import BundleError, SmartbinError
 from edge.limits import give_back_memory
-from edge.update.checks import canaries_of, check_bundle, check_canaries, check_step, open_candidate
+from edge.update.candidate import Candidate, examined, last_good_of
+from edge.update.checks import check_bundle, check_step, open_candidate
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
-from edge.update.shadow import Tally, worse
+from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
 from edge.update.store import Entry, ModelStore
 from edge.values import Decision, Pixels
 
@@ -47,7 +49,7 @@ class Plan:
     shadow_items: int
     trial_items: int
     retry_s: float  # after a failure that may pass
-    samples: Path  # folder of the canary pictures
+    canaries: tuple[Path, ...]  # folders of pictures whose class is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Updater:
         self._swap: Swap | None = None
         self._watching = store.state.trial  # whether items are of use to the thread
         # Of the trial that goes on, whatever is wished meanwhile; None: none does.
-        self._trial: Tally | None = _resumed(store) if self._on_trial else None
+        self._trial: Trial | None = _resumed(store) if self._on_trial else None
         self._last_failure: tuple[Wish | None, str] | None = None  # told once, tried for ever
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="update", daemon=True)
@@ -211,27 +213,35 @@ class Updater:
             return
         check_step(wish.version, self._running.bundle, self._store.state.refused)
         entry = self._fetched(wish.version)
-        candidate = self._store.load(entry)
-        check_bundle(candidate, wish.version, self._running.bundle)
-        self._step("open")
-        classifier = open_candidate(candidate, self._plan.threads)
-        self._step("canaries")
-        canaries = canaries_of(self._plan.samples, candidate.labels)
-        check_canaries(classifier, self._running.classifier, canaries)
+        candidate = self._checked(self._store.load(entry), wish.version)
         self._step("shadow")
-        tally = self._shadow(candidate, classifier)
+        tally = self._shadow(candidate)
         if tally is None or self._wish_new:
             return  # another wish came, perhaps its withdrawal, or the end
         self._step("start the trial")
+        reason = _passed(tally)
         self._store.start_trial(
-            entry,
-            f"after {tally.items} items in shadow",
-            abstained_before=tally.abstained_before,
-            items_before=tally.items,
+            entry, reason, abstained_before=tally.abstained_before, items_before=tally.items
         )
         self._trial = _resumed(self._store)
-        self._hand_over(Swap(candidate, classifier, f"version {candidate.version} on trial"))
-        self._tell("swapped", candidate.version, f"after {tally.items} items in shadow")
+        bundle = candidate.bundle
+        self._hand_over(Swap(bundle, candidate.classifier, f"version {bundle.version} on trial"))
+        self._tell("swapped", bundle.version, reason)
+
+    def _checked(self, bundle: Bundle, version: int) -> Candidate:
+        """Opened, and shown the canaries; raises UpdateError."""
+        check_bundle(bundle, version, self._running.bundle)
+        last_good = last_good_of(
+            self._store, self._running.bundle, self._fallback, self._plan.threads
+        )
+        return examined(
+            bundle,
+            running=self._running.classifier,
+            last_good=last_good,
+            threads=self._plan.threads,
+            folders=self._plan.canaries,
+            step=self._step,
+        )
 
     def _fetched(self, version: int) -> Entry:
         repository = self._source(self._step)
@@ -252,24 +262,26 @@ class Updater:
         self._tell("fetched", release.version, "signature holds")
         return entry
 
-    def _shadow(self, candidate: Bundle, classifier: Classifier) -> Tally | None:
+    def _shadow(self, new: Candidate) -> Beside | None:
         """Compare on real items; raises UpdateError where the new model is worse."""
-        tally = Tally()
+        tally = Beside()
         for crops, decision in self._observed(self._plan.shadow_items):
-            tally = tally.with_item(
-                _label(self._judge(candidate, classifier, crops)), _label(decision)
-            )
-            reason = worse(tally)
+            mine = _label(self._judge(new.bundle, new.classifier, crops))
+            other = _label(decision)
+            witness = new.last_good if None not in (mine, other) and mine != other else None
+            backed = witness is not None and _label(self._judge(*witness, crops)) == mine
+            tally = tally.with_item(mine, other, backed=backed)
+            reason = worse_beside(tally, new.expected)
             if reason:
-                raise UpdateError(f"version {candidate.version}: {reason}", lasting=True)
+                raise UpdateError(f"version {new.bundle.version}: {reason}", lasting=True)
         return tally if tally.items >= self._plan.shadow_items else None
 
-    def _try_out(self, tally: Tally) -> None:
+    def _try_out(self, tally: Trial) -> None:
         """It runs now; back to the last good one if it is worse. Goes on after another wish."""
         for _, decision in self._observed(self._plan.trial_items - tally.items):
-            tally = tally.with_own_item(decision.outcome == "sorted")
+            tally = tally.with_item(sorted_=decision.outcome == "sorted")
             self._trial = tally
-            reason = worse(tally) if tally.items_before else ""
+            reason = worse_on_trial(tally)
             if reason:
                 self._go_back(f"on trial it {reason}")
                 return
@@ -340,10 +352,18 @@ class Updater:
         self._notes.put(Note(phase, version, reason))
 
 
-def _resumed(store: ModelStore) -> Tally:
+def _resumed(store: ModelStore) -> Trial:
     """A trial at its start, which is measured by what the model before was not sure of."""
     state = store.state
-    return Tally(items_before=state.items_before, abstained_before=state.abstained_before)
+    return Trial(items_before=state.items_before, abstained_before=state.abstained_before)
+
+
+def _passed(tally: Beside) -> str:
+    """What shadow has shown, for the record."""
+    said = f"after {tally.items} items in shadow"
+    if tally.backed:
+        said += f"; on {tally.backed} it differs from the running model and not from the last good"
+    return said
 
 
 def _give_way() -> None:

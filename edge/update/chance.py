@@ -1,0 +1,50 @@
+"""How far chance alone explains a count: exact tests, for guards that are asked again and again.
+
+A guard that is asked after every item has many tries at a wrong answer. `surely_more` bounds all of
+them together: the likelihood ratio of Wald's sequential test (Annals of Mathematical Statistics
+16, 1945) exceeds 1/chance at any time with at most that chance while the share is the expected one
+or less (Ville's inequality, 1939). `paired` is the exact form of McNemar's test (Psychometrika 12,
+1947), `tail` the binomial distribution itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+CHANCE = 0.01  # of condemning what is as good as expected, over all items of one test
+SURE = 0.999  # a share of 1 would take a single miss for impossible
+
+
+def surely_more(hits: int, n: int, *, expected: float, suspected: float) -> bool:
+    """Whether `hits` of `n` come of a higher share than `expected` (0..1), asked at any time.
+
+    Quickest where the share is `suspected`; never true where `expected` reaches SURE.
+    """
+    if expected >= SURE:
+        return False
+    expected, suspected = max(expected, 1e-9), min(suspected, SURE)
+    ratio = hits * math.log(suspected / expected)
+    ratio += (n - hits) * math.log((1 - suspected) / (1 - expected))
+    return suspected > expected and ratio >= -math.log(CHANCE)
+
+
+def paired(losses: int, gains: int) -> float:
+    """Chance of so many losses, or more, among the items on which only one of two was right."""
+    return tail(losses, losses + gains, 0.5)
+
+
+def tail(hits: int, n: int, share: float) -> float:
+    """Chance of `hits` or more of `n` where each comes with `share`; 1 where n is 0."""
+    return math.fsum(
+        math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(hits, n + 1)
+    )
+
+
+def most_share(hits: int, n: int) -> float:
+    """Upper end of the 95 % interval of a share (Wilson, 1927); 1 where n is 0."""
+    if n == 0:
+        return 1.0
+    share, z2 = hits / n, 1.96**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = 1.96 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return min(1.0, middle + half)
