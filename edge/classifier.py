@@ -8,9 +8,10 @@ import numpy.typing as npt
 from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.evidence import features_of
+from edge.fusion import fused
 from edge.preprocess import network_input
 from edge.runtime import Engine, Runtime
-from edge.values import Pixels, Prediction
+from edge.values import Crop, Pixels, Prediction
 
 
 class Classifier:
@@ -28,6 +29,13 @@ class Classifier:
     @property
     def labels(self) -> tuple[str, ...]:
         return self._bundle.labels
+
+    def look(self, crop: Crop) -> Prediction:
+        """What a crop shows, fused with its whole frame where that is judged beside it."""
+        found = self.classify(crop.pixels)
+        if crop.beside is None:
+            return found
+        return fused(cut=found, whole=self.classify(crop.beside), share=crop.share)
 
     def classify(self, pixels: Pixels) -> Prediction:
         """(H, W, 3) uint8 RGB to probabilities, (n,) float32 in the order of `labels`."""

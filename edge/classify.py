@@ -62,9 +62,10 @@ class PictureClassifier:
         if self._tray.is_empty(frame):
             empty = abstain("empty", routes=NO_ROUTES, reason="the scene is the empty tray")
             return Look(path, pixels, crop, None, empty)
-        prediction = self.classifier.classify(crop.pixels)
+        prediction = self.classifier.look(crop)
         decision = decide([prediction], rules=self._rules, routes=NO_ROUTES)
-        return Look(path, pixels, crop, prediction, with_note(decision, [crop]))
+        noted = with_note(decision, [crop], [prediction], labels=self.bundle.labels)
+        return Look(path, pixels, crop, prediction, noted)
 
     def classify(self, path: Path) -> dict[str, Any]:
         """The top three of a picture, JSON-ready; raises PictureError."""
@@ -87,6 +88,8 @@ def as_row(look: Look) -> dict[str, Any]:
             "box": list(crop.box_xyxy),
             "quality": round(crop.quality, 3),
         }
+    if crop.beside is not None:
+        row["share"] = crop.share
     if crop.note:
         row["note"] = crop.note
     return row

@@ -195,6 +195,9 @@ def classify(
         Path | None, typer.Option(help="An .onnx for tiny, or for rembg's u2net_custom.")
     ] = None,
     session: Annotated[str, typer.Option(help="What rembg runs.")] = "u2netp",
+    judge: Annotated[
+        str, typer.Option(help="both: the cut-out and the whole frame; or cutout.")
+    ] = "both",
     tray: Annotated[
         Path | None, typer.Option(help="A stored empty tray, see smartbin tray.")
     ] = None,
@@ -211,7 +214,13 @@ def classify(
 
     memory = TrayMemory(load_tray(tray) if tray else None)
     segmenter = build_segmenter(
-        segment, model=segment_model, session=session, tray=memory, timeout_s=60.0, patient=True
+        segment,
+        judge=judge,
+        model=segment_model,
+        session=session,
+        tray=memory,
+        timeout_s=60.0,
+        patient=True,
     )
     with contextlib.closing(segmenter):
         classifier = PictureClassifier(model, segmenter=segmenter, tray=memory)

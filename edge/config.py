@@ -100,6 +100,12 @@ class SegmenterOptions:
     min_quality: float = option(
         0.4, "A mask of less quality is not used: the whole frame is judged.", low=0, high=1
     )
+    judge: str = option(
+        "both",
+        "What is judged where an item was cut out. both: the cut-out and the whole frame. cutout: "
+        "the cut-out alone, in half the time.",
+        choices=("both", "cutout"),
+    )
     timeout_s: float = option(
         1.0, "Longest wait for rembg; then it is started afresh.", low=0.05, high=60, unit="s"
     )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edge.canvas import FAINT, INK, LINE, Canvas, Colour, framed, width_of
 from edge.classify import Look, PictureClassifier
 from edge.preprocess import FILL_GREY, Preprocessing, squeeze
-from edge.segmenters.cutout import window_of
+from edge.segmenters.cutout import mask_in_frame, window_of
 from edge.values import Box, Pixels, Prediction
 
 Evidence = npt.NDArray[np.float32]  # (CELLS, CELLS), lost log odds: above 0 speaks for the class
@@ -90,23 +90,47 @@ def explain(
     _heading(canvas, look, model_id)
     x = [EDGE + column * (PANEL_W + GAP) for column in range(3)]
     y0, y1 = HEAD + 26, HEAD + 26 + PANEL_H + 80
-    seen = squeeze(look.crop.pixels, preprocessing)
+    weighty = _weightier(look)
+    seen = squeeze(weighty, preprocessing)
     cut = look.crop.mask is not None
     how = look.crop.segmenter if cut else "whole frame"
     quality = f", mask quality {look.crop.quality:.2f}" if cut else ""
     _panel(canvas, "The frame", f"{_size(look.pixels)}, {how}", _with_box(look), x[0], y0)
     _panel(canvas, "The item", f"{_box_text(look)}{quality}", _with_mask(look), x[1], y0)
     side = preprocessing.size_px
-    _panel(canvas, "What the network sees", f"{side} x {side} px, stretched back", seen, x[2], y0)
+    words = f"{side} x {side} px, stretched back"
+    if look.crop.beside is not None:
+        words = f"cut-out, counts {look.crop.share:.0%}; whole frame, {1 - look.crop.share:.0%}"
+    _panel(canvas, "What the network sees", words, _looks(look, preprocessing), x[2], y0)
     if look.decision.label is not None:
         label = labels.index(look.decision.label)
-        evidence = evidence_of(look.crop.pixels, label, classify)
+        evidence = evidence_of(weighty, label, classify)
         shown = draw_evidence(seen, evidence)
         legend = f"red speaks for {look.decision.label}, blue against it"
         _panel(canvas, f"Why {look.decision.label}", legend, shown, x[0], y1)
     _bars(canvas, look, x[1], y1)
     _words(canvas, look, x[2], y1)
     return canvas
+
+
+def _weightier(look: Look) -> Pixels:
+    """The picture that counts most: the cut-out, or the frame beside it."""
+    if look.crop.beside is None or look.crop.share >= 0.5:
+        return look.crop.pixels
+    return look.crop.beside
+
+
+def _looks(look: Look, preprocessing: Preprocessing) -> Pixels:
+    """What the network sees: one picture, or the cut-out and the whole frame side by side."""
+    seen = squeeze(look.crop.pixels, preprocessing)
+    if look.crop.beside is None:
+        return seen
+    # Stretched back to the panel's shape, two of them side by side keep theirs at half the size.
+    pair = np.hstack([seen, squeeze(look.crop.beside, preprocessing)])
+    sheet = np.full((2 * seen.shape[0], pair.shape[1], 3), 255, np.uint8)
+    top = seen.shape[0] // 2
+    sheet[top : top + seen.shape[0]] = pair
+    return cast(Pixels, sheet)
 
 
 def _heading(canvas: Canvas, look: Look, model_id: str) -> None:
@@ -149,15 +173,11 @@ def _with_mask(look: Look) -> Pixels:
     """The frame, dim where it is not the item, with the item's outline."""
     if look.crop.mask is None:
         return framed(look.pixels, PANEL_W, PANEL_H)[0]
-    height, width = look.pixels.shape[:2]
-    x0, y0, x1, y1 = window_of(look.crop.box_xyxy, (height, width))
-    mask = np.zeros((height, width), np.uint8)
-    fx0, fy0, fx1, fy1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    mask[fy0:fy1, fx0:fx1] = look.crop.mask[fy0 - y0 : fy1 - y0, fx0 - x0 : fx1 - x0]
+    mask = mask_in_frame(look.crop.mask, look.crop.box_xyxy, look.pixels.shape[:2])
     dim = (look.pixels * 0.28 + np.array((20, 24, 34)) * 0.72).astype(np.uint8)
     shown = np.where(mask[..., None] > 0, look.pixels, dim)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    thick = max(2, round(width / 200))
+    thick = max(2, round(look.pixels.shape[1] / 200))
     cv2.drawContours(shown, outlines, -1, ITEM, thick, cv2.LINE_AA)
     return framed(shown, PANEL_W, PANEL_H)[0]
 

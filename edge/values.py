@@ -46,6 +46,8 @@ class Crop:
     segmenter: str = "none"  # what made it; "none" is the whole frame
     quality: float = 0.0  # of the mask, 0..1
     note: str = ""  # why the whole frame is judged although a segmenter was asked
+    beside: Pixels | None = None  # the whole frame, where it is judged beside the cut-out
+    share: float = 1.0  # of `pixels` in the judgement, 0..1; `beside` has the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Prediction:
 
     probs: npt.NDArray[np.float32]  # (n,), sums to 1
     evidence: float | None = None  # of being an item at all; None where the bundle has no rule
+    parts: tuple[Prediction, ...] = ()  # of the cut-out and of the whole frame, where both speak
 
 
 @dataclass(frozen=True, slots=True)

@@ -496,4 +496,5 @@ def test_the_daemon_says_in_the_decision_what_was_cut(
     assert (first["picture"], first["segmenter"]) == ("a-item.png", "tiny")
     assert (second["picture"], second["segmenter"]) == ("b-empty.png", "none")
     assert second["reason"].endswith("; tiny: empty mask, whole frame judged")
-    assert "whole frame" not in first["reason"]
+    assert "; tiny: cut-out " in first["reason"] and ", whole frame " in first["reason"]
+    assert "judged" not in first["reason"]

@@ -143,12 +143,13 @@ def run(
     *,
     kinds: Sequence[str] = ALL,
     segmenter: str = "none",
+    judge: str = "both",
     tick: Tick = lambda: None,
 ) -> Result:
     """Show a bundle every view; only photos with a good mask count, in every kind alike."""
     bundle = load_bundle(bundle_path)
     truth = truth_of(album.photos, bundle.labels)
-    with seer_of(bundle, segmenter) as seer:
+    with seer_of(bundle, segmenter, judge=judge) as seer:
         answers = {kind: _answer(seer, album, kind, tick) for kind in kinds}
         return Result(bundle.model_id, seer.name, bundle.labels, truth, answers)
 

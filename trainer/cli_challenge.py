@@ -16,6 +16,7 @@ from trainer.progress import bar
 app = typer.Typer()
 
 Segmenter = Annotated[str, typer.Option(help="As in config.toml: none, tiny, rembg.")]
+Judge = Annotated[str, typer.Option(help="both: the cut-out and the whole frame; or cutout.")]
 Write = Annotated[bool, typer.Option("--write", help="Put it into the bundle, one version up.")]
 LEAST_SHARE, MOST_SHARE = 0.5, 0.999
 
@@ -27,6 +28,7 @@ def background(
     masks: Annotated[Path, typer.Option("--masks", help="CLASS/NAME.png saliency.")],
     names: Names = None,
     segmenter: Segmenter = "none",
+    judge: Judge = "both",
     report: Annotated[Path | None, typer.Option(help="One HTML page with pictures.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +39,7 @@ def background(
 
     album = challenge.album_of(scan(data, names), masks)
     with bar("backgrounds", int(album.good.sum()) * len(ALL)) as tick:
-        result = challenge.run(bundle, album, segmenter=segmenter, tick=tick)
+        result = challenge.run(bundle, album, segmenter=segmenter, judge=judge, tick=tick)
     if report is not None:
         from trainer import background_page
 
@@ -52,6 +54,7 @@ def factorial(
         Path | None, typer.Option(help="Rendered pictures with catalogue.json.")
     ] = None,
     segmenter: Segmenter = "none",
+    judge: Judge = "both",
     report: Annotated[Path | None, typer.Option(help="One HTML page with pictures.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +65,7 @@ def factorial(
 
     folder = frames or samples()
     with bar("items on surfaces", len(test.repeated(load(folder)))) as tick:
-        result = test.run(bundle, folder, segmenter=segmenter, tick=tick)
+        result = test.run(bundle, folder, segmenter=segmenter, judge=judge, tick=tick)
     if report is not None:
         from trainer import factorial_page
 

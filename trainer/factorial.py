@@ -151,6 +151,7 @@ def run(
     folder: Path,
     *,
     segmenter: str = "none",
+    judge: str = "both",
     tick: Callable[[], object] = lambda: None,
 ) -> Factorial:
     """Judge every picture of every item that lies on two surfaces or more."""
@@ -163,7 +164,7 @@ def run(
             f"which are {', '.join(bundle.labels)}"
         )
     judged = []
-    with seer_of(bundle, segmenter) as seer:
+    with seer_of(bundle, segmenter, judge=judge) as seer:
         for picture in pictures:
             decision = seer.look(read_picture(picture.path)).decision
             judged.append(

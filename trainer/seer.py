@@ -34,14 +34,14 @@ class Seer:
         """(H, W, 3) uint8 RGB, as one frame without a box."""
         frame = Frame(pixels, captured_s=0.0, seq=1)
         crop = self._segmenter.cut(frame, Item((frame,), trigger_s=0.0, cause="frame"))
-        prediction = self._classifier.classify(crop.pixels)
+        prediction = self._classifier.look(crop)
         return Glance(crop, prediction, decide_one(self._bundle, prediction))
 
 
 @contextmanager
-def seer_of(bundle: Bundle, segmenter: str = "none") -> Iterator[Seer]:
+def seer_of(bundle: Bundle, segmenter: str = "none", *, judge: str = "both") -> Iterator[Seer]:
     """A seer whose segmenter, named as in config.toml, gives back its processes in the end."""
-    cutter = build_segmenter(segmenter, patient=True)
+    cutter = build_segmenter(segmenter, judge=judge, patient=True, timeout_s=60.0)
     try:
         yield Seer(bundle, cutter)
     finally:

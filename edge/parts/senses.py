@@ -47,6 +47,7 @@ def segmenter_of(config: Config, tray: TrayMemory, *, patient: bool = False) -> 
     try:
         return build_segmenter(
             options.kind,
+            judge=options.judge,
             model=Path(options.model) if options.model else None,
             session=options.session,
             threads=config.model.threads,

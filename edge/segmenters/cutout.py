@@ -118,6 +118,16 @@ def window_of(box: Box, frame_hw: tuple[int, int]) -> Box:
     return left, top, left + round(width), top + round(height)
 
 
+def mask_in_frame(mask: npt.NDArray[np.bool_], box: Box, frame_hw: tuple[int, int]) -> Mask:
+    """A cut-out's mask where it lies in its frame: (H, W), 255 on the item."""
+    height, width = frame_hw
+    x0, y0, x1, y1 = window_of(box, frame_hw)
+    placed = np.zeros((height, width), np.uint8)
+    fx0, fy0, fx1, fy1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    placed[fy0:fy1, fx0:fx1] = mask[fy0 - y0 : fy1 - y0, fx0 - x0 : fx1 - x0]
+    return placed * np.uint8(255)
+
+
 def main_pieces(mask: Mask, near: Box | None = None) -> Mask:
     """Keep the large pieces of a mask; of these, the ones that touch `near` where any does.
 
