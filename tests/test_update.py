@@ -378,7 +378,7 @@ def fed(updater: Updater, until: str, said: dict[str, str] | None = None) -> lis
         nonlocal count
         name = names[count % 3]
         count += 1
-        updater.observe([updates.pixels_of(name)], _decision((said or {}).get(name, name)))
+        updater.observe([updates.crop_of(name)], _decision((said or {}).get(name, name)))
         notes.extend(updater.notes())
         return any(note.phase == until for note in notes)
 
@@ -748,7 +748,7 @@ def test_a_trial_over_a_restart_is_measured_by_the_model_before(site: Site) -> N
     notes: list[Note] = []
 
     def told() -> bool:
-        updater.observe([updates.pixels_of("red")], unsure)
+        updater.observe([updates.crop_of("red")], unsure)
         notes.extend(updater.notes())
         return any(note.phase == "rolled_back" for note in notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,7 @@ from edge.bundle import Bundle, load_bundle
 from edge.classifier import Classifier
 from edge.decide import Routes, Rules, decide
 from edge.update.updater import Plan, Swap
-from edge.values import Decision, Pixels
+from edge.values import Crop, Decision, Pixels
 from tests.harness import COLOURS, tiny_card, tiny_network, write_picture
 from trainer.release import Keys, TufRepository, Validity
 
@@ -79,15 +79,19 @@ def plan_of(canaries: Path | None = None, *, shadow_items: int = 0, trial_items:
     )
 
 
-def judging(bundle: Bundle, classifier: Classifier, crops: list[Pixels]) -> Decision:
+def judging(bundle: Bundle, classifier: Classifier, crops: Sequence[Crop]) -> Decision:
     rules = Rules(bundle.labels, bundle.thresholds, bundle.min_margin, 0.0)
-    votes = [classifier.classify(pixels) for pixels in crops]
+    votes = [classifier.look(crop) for crop in crops]
     return decide(votes, rules=rules, routes=Routes("safe", {}))
 
 
 def running(path: Path) -> Swap:
     bundle = load_bundle(path)
     return Swap(bundle, Classifier(bundle), "start")
+
+
+def crop_of(name: str) -> Crop:
+    return Crop(pixels_of(name), (0, 0, 64, 48))
 
 
 def pixels_of(name: str) -> Pixels:

@@ -155,11 +155,11 @@ class SimulatedBin:
         self._link.publish(message)
 
 
-def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Pixels]) -> Decision:
+def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Crop]) -> Decision:
     """One vote a crop, by the bundle's own rules."""
     rules = Rules(bundle.labels, bundle.thresholds, bundle.min_margin, 0.0)
     routes = Routes("rest", {label: label for label in bundle.labels})
-    return decide([classifier.classify(pixels) for pixels in crops], rules=rules, routes=routes)
+    return decide([classifier.look(crop) for crop in crops], rules=rules, routes=routes)
 
 
 def write_version(folder: Path, bundle: Bundle, network: bytes, version: int) -> Path:

@@ -18,7 +18,7 @@ from edge.update.canaries import folders
 from edge.update.keeper import Address, ModelKeeper
 from edge.update.store import ModelStore
 from edge.update.updater import Plan
-from edge.values import Decision, Pixels
+from edge.values import Crop, Decision
 
 
 def load_model(config: Config) -> Bundle:
@@ -82,8 +82,8 @@ def keeper_of(config: Config) -> ModelKeeper | None:
     if not update.url:
         return None
 
-    def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Pixels]) -> Decision:
-        votes = [classifier.classify(pixels) for pixels in crops]
+    def judge(bundle: Bundle, classifier: Classifier, crops: Sequence[Crop]) -> Decision:
+        votes = [classifier.look(crop) for crop in crops]
         return decide(votes, rules=rules_of(bundle, config), routes=routes_of(config))
 
     return ModelKeeper(

@@ -133,7 +133,7 @@ class ModelKeeper:
     def see(self, verdict: Verdict) -> None:
         """An item was decided."""
         if self._updater:
-            self._updater.observe([crop.pixels for crop in verdict.crops], verdict.decision)
+            self._updater.observe(verdict.crops, verdict.decision)
 
     def ready(self) -> None:
         """The daemon works: the model on trial is not to blame for later starts."""

@@ -29,7 +29,7 @@ from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
 from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
 from edge.update.store import Entry, ModelStore
-from edge.values import Decision, Pixels
+from edge.values import Crop, Decision
 
 if TYPE_CHECKING:  # python-tuf is loaded when an update is wished for
     from edge.update.repository import Release, Repository
@@ -70,8 +70,8 @@ class Note:
     reason: str
 
 
-Judging = Callable[[Bundle, Classifier, Sequence[Pixels]], Decision]
-Observed = tuple[Sequence[Pixels], Decision]
+Judging = Callable[[Bundle, Classifier, Sequence[Crop]], Decision]
+Observed = tuple[Sequence[Crop], Decision]
 
 
 class Updater:
@@ -117,7 +117,7 @@ class Updater:
         with self._lock:
             self._wish, self._wish_new = wish, True
 
-    def observe(self, crops: Sequence[Pixels], decision: Decision) -> None:
+    def observe(self, crops: Sequence[Crop], decision: Decision) -> None:
         """What the network saw of an item and what became of it; never waits."""
         if self._watching and crops:
             # Where the thread is behind: a tally needs items, not every item.
