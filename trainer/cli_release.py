@@ -12,6 +12,7 @@ from edge.errors import MissingExtraError, UsageError
 
 app = typer.Typer()
 VARIABLE = "SMARTBIN_KEY_PASSPHRASE"
+NEW_VARIABLE = "SMARTBIN_NEW_KEY_PASSPHRASE"
 
 
 @app.command()
@@ -29,6 +30,9 @@ def release(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Only new dates, for a nightly job.")
     ] = False,
+    rotate: Annotated[
+        Path | None, typer.Option("--rotate", help="Make four other keys here, which replace all.")
+    ] = None,
     plain_keys: Annotated[
         bool, typer.Option("--plain-keys", help="Keys without a passphrase, as for --refresh.")
     ] = False,
@@ -46,9 +50,11 @@ def release(
         raise MissingExtraError(
             f"release needs {error.name}: pip install 'smartbin[update]'"
         ) from error
-    if bundle is None and not (refresh or new_keys):
-        raise UsageError("--bundle: name a bundle's .onnx, or give --refresh or --new-keys")
-    ring = Keys(keys, "" if plain_keys else _passphrase(confirm=new_keys))
+    if bundle is None and not (refresh or new_keys or rotate):
+        raise UsageError(
+            "--bundle: name a bundle's .onnx, or give --refresh, --new-keys or --rotate"
+        )
+    ring = Keys(keys, "" if plain_keys else _passphrase(VARIABLE, confirm=new_keys))
     repository = TufRepository(repo, ring, Validity(lasting_days, fresh_days))
     if new_keys:
         if repository.exists:
@@ -58,6 +64,13 @@ def release(
         typer.echo(f"{repo / 'root.json'}: put this file onto the bins, as update.root")
     elif not repository.exists:
         raise UsageError(f"{repo}: no repository is there; begin one with --new-keys")
+    if rotate is not None:
+        others = Keys(rotate, "" if plain_keys else _passphrase(NEW_VARIABLE, confirm=True))
+        others.make()
+        version = repository.rotate(others)
+        typer.echo(
+            f"{repo}: root {version} names the keys in {rotate}; sign with these from now on"
+        )
     if bundle is not None:
         made = repository.release(bundle)
         typer.echo(f"{made.model_id}: signed into {repo}")
@@ -65,10 +78,11 @@ def release(
         typer.echo(f"{repo}: fresh until {repository.refresh():%Y-%m-%d}")
 
 
-def _passphrase(*, confirm: bool) -> str:
-    text = os.environ.get(VARIABLE) or typer.prompt(
-        "Passphrase of the keys", hide_input=True, confirmation_prompt=confirm
+def _passphrase(variable: str, *, confirm: bool) -> str:
+    which = "new keys" if variable == NEW_VARIABLE else "keys"
+    text = os.environ.get(variable) or typer.prompt(
+        f"Passphrase of the {which}", hide_input=True, confirmation_prompt=confirm
     )
     if not text.strip():
-        raise UsageError(f"passphrase: must not be empty; {VARIABLE} may hold it, or --plain-keys")
+        raise UsageError(f"passphrase: must not be empty; {variable} may hold it, or --plain-keys")
     return str(text)

@@ -103,6 +103,32 @@ class TufRepository:
         self._save("targets", Metadata(targets))
         self._freshen(targets.version, first=True)
 
+    def rotate(self, keys: Keys) -> int:
+        """Four other keys from now on; returns the version of the root that says so.
+
+        That root is signed by the old root key, so that bins follow, and by the new one. Every root
+        stays: a bin walks from the one it has to the newest, one by one (specification 5.3). What
+        the old keys sign later is refused.
+        """
+        root, targets = self._load("root", Root), self._load("targets", Targets)
+        old = self._keys.signer("root")
+        for role in ROLES:
+            for key_id in list(root.signed.roles[role].keyids):
+                root.signed.revoke_key(key_id, role)
+            root.signed.add_key(keys.signer(role).public_key, role)
+        root.signed.version += 1
+        targets.signed.version += 1
+        root.signed.expires = targets.signed.expires = self._until(self._validity.lasting_days)
+        root.sign(old)
+        root.sign(keys.signer("root"), append=True)
+        self._keys = keys
+        self._save("targets", targets)  # which no list names before the new root is there
+        data = root.to_bytes()
+        _write_whole(self._metadata / f"{root.signed.version}.root.json", data)
+        _write_whole(self._folder / "root.json", data)  # for bins to come
+        self._freshen(targets.signed.version)
+        return int(root.signed.version)
+
     def release(self, onnx_path: Path) -> Bundle:
         """Add a bundle, signed; raises UsageError where its version was released before."""
         bundle = load_bundle(onnx_path)
