@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.detail import Detail
 from edge.errors import TrayError
 from edge.scene import Planes, Reference, Scene, planes_of, scene_of
 from edge.tray import TrayModel
 from edge.values import Pixels
 
 LEAST_FRAMES = 8
-MAX_SCENES = 240  # 40 MB of them
+MAX_SCENES = 160  # 60 MB of them
 SAMPLES = 8  # whole frames, for the noise of a pixel
 SAME_LIGHT = 0.1  # of log luminance, about the usual light
 LEAST_SIGMA = 0.002  # of a cell, as the presence trigger learns it
@@ -100,7 +101,8 @@ def learn_tray(lookout: Lookout, *, learned_ts: float) -> Lesson:
     most = int(near.sum(axis=0).argmax())  # whose light most others have
     usual = near[most]
     levels = np.median([s.levels for s, kept in zip(scenes, usual, strict=True) if kept], axis=0)
-    rests, left_out = _rests(np.asarray(levels, np.float32), scenes)
+    rests, empty = _rests(np.asarray(levels, np.float32), scenes)
+    left_out = len(scenes) - len(rests)
     if left_out > MOST_LEFT_OUT * len(scenes):
         raise TrayError(
             f"something moved or lay there in {left_out} of {len(scenes)} frames; "
@@ -115,19 +117,26 @@ def learn_tray(lookout: Lookout, *, learned_ts: float) -> Lesson:
         height_px=height,
         frames=len(rests),
         learned_ts=learned_ts,
+        detail=_detail([s.fine for s, good in zip(scenes, usual & empty, strict=True) if good]),
     )
     return Lesson(model, left_out, light_range=(float(spread.min()), float(spread.max())))
 
 
-def _rests(levels: Planes, scenes: Sequence[Scene]) -> tuple[list[Planes], int]:
-    """What the light leaves unexplained in each empty scene, and how many were not empty."""
+def _detail(fines: Sequence[Pixels]) -> Pixels | None:
+    """The mean of the fine pictures; None where there are none."""
+    return Detail(np.mean(fines, axis=0)).stored if fines else None
+
+
+def _rests(levels: Planes, scenes: Sequence[Scene]) -> tuple[list[Planes], npt.NDArray[np.bool_]]:
+    """What the light leaves unexplained in each empty scene, and which scenes are empty."""
     noise = np.full(levels.shape, 0.01**2, np.float32)
     reference = Reference(levels, noise)
-    rests = []
-    for scene in scenes:
+    rests, empty = [], np.zeros(len(scenes), bool)
+    for number, scene in enumerate(scenes):
         if reference.matter(scene).mask.mean() < MOST_MATTER:
             rests.append(reference.rest.copy())
-    return rests, len(scenes) - len(rests)
+            empty[number] = True
+    return rests, empty
 
 
 def outlook_of(model: TrayModel, samples: Sequence[Pixels]) -> Outlook:

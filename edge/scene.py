@@ -3,7 +3,8 @@
 A scene is the frame at about 96x72, compared as three planes: logarithm of luminance and two
 ratios of colours. In logarithms a lamp, the exposure and the white balance only add something
 smooth: a quadratic surface over the picture for luminance, a constant for each colour ratio. That
-light is fitted to the cells that did not change; what it leaves unexplained is matter.
+light is fitted to the cells that did not change; what it leaves unexplained is matter. Whether that
+may be a shadow with an edge is seen only in the finer picture, of edge.detail.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.detail import Detail, Sharpness, fine_of, is_fine
 from edge.preprocess import resize_down
 from edge.shadows import shaded
 from edge.values import Box, Pixels
@@ -43,6 +45,9 @@ STEADY = 0.005  # a fit that changes the light by less is the last
 # that changed much leaves more unexplained. Measured on rendered lamps, 0.16 to full: 0.15, 0.26.
 LIGHT_SLACK = np.array([0.15, 0.2, 0.2], np.float32)[:, None, None]
 RELIT = 0.1  # mean change of the light, in logarithms, that is a switch
+# Of log luminance and log ratios, what no shadow or lamp was rendered to make: 1.0 and 0.28 were
+# the most on concrete, cloth, kraft and wood.
+BEYOND = np.array([1.1, 0.4, 0.4], np.float32)[:, None, None]
 STRONG = np.array([0.25, 0.12, 0.12], np.float32)[:, None, None]  # an arm, not a soft shadow
 BORDER_CELLS = 3  # strong ones in the outermost rows and columns; an arm is wider
 MOTION = 0.06  # of log luminance, within a rest; a cell averages some 40 pixels
@@ -58,6 +63,7 @@ class Scene:
 
     levels: Planes  # R, G, B, 0..255
     planes: Planes  # log luminance, log R/G, log B/G
+    fine: Pixels  # the frame, halved until it is no longer than 400 px
 
 
 def scene_of(pixels: Pixels) -> Scene:
@@ -66,9 +72,10 @@ def scene_of(pixels: Pixels) -> Scene:
     scale = max(height, width) / LONG_SIDE
     if scale < CELL_PX:  # a small frame: fewer cells, for a cell of few pixels is noise
         scale = min(CELL_PX, max(1.0, min(height, width) / CELL_PX))
-    small = resize_down(pixels, max(1, round(width / scale)), max(1, round(height / scale)))
+    fine = fine_of(pixels)
+    small = resize_down(fine, max(1, round(width / scale)), max(1, round(height / scale)))
     levels = np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)
-    return Scene(levels, planes_of(levels))
+    return Scene(levels, planes_of(levels), fine)
 
 
 def planes_of(levels: Planes) -> Planes:
@@ -153,8 +160,10 @@ class Matter:
 class Reference:
     """A scene to compare with, its noise, and the light since it was taken."""
 
-    def __init__(self, levels: Planes, variance: Planes) -> None:
+    def __init__(self, levels: Planes, variance: Planes, detail: Detail | None = None) -> None:
+        """`detail` is the same in fine; without it, only soft shadows are known from things."""
         self.levels = levels.copy()
+        self._detail = detail
         self.variance = variance.copy()  # of the planes
         self._sigma = np.sqrt(self.variance)
         self._light = Light(levels.shape)
@@ -181,6 +190,19 @@ class Reference:
             return Matter(mask, 0.0, hard_frac)
         times = (np.abs(self._rest) / self._limit).max(axis=0)[there]
         return Matter(mask, float(np.percentile(times, STRENGTH_PERCENTILE)), hard_frac)
+
+    def sharpness(self, scene: Scene, *, least_frac: float) -> Sharpness | None:
+        """How sharp what differs is; None where the fine pictures cannot be compared."""
+        detail = self._detail
+        if detail is None or not is_fine(scene.fine) or not detail.fits(scene.fine):
+            return None
+        return detail.sharpness(scene.fine, least_frac=least_frac)
+
+    def beyond_light(self) -> float:
+        """Of the picture, cells at the last look too dark, bright or coloured for any shadow."""
+        over = (np.abs(self._rest) > np.maximum(BEYOND, self._limit)).any(axis=0)
+        there = np.asarray(over, np.uint8)
+        return cv2.countNonZero(cv2.medianBlur(there, 3)) / there.size
 
     def limits(self, levels: Planes, slack: Planes | float = 0.0) -> Planes:
         """By how much each plane of `levels` must differ to count as change."""
@@ -217,6 +239,8 @@ class Reference:
         if not self.relit:  # what another light leaves unexplained is not noise
             self.variance += shares * (self._rest**2 - self.variance)
             self._sigma = np.sqrt(self.variance)
+        if self._detail is not None:
+            self._detail.adapt(scene.fine, changed, share=share)
 
 
 def solid(mask: Mask) -> Mask:

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from edge.detail import Detail
 from edge.scene import (
     Extent,
     Mask,
@@ -211,7 +212,7 @@ class PresenceTrigger(Commanded):
                 "presence: a thing has lain there for %.0f s; it counts as part of the tray now",
                 absorb_s,
             )
-            self._take_empty(Reference(scene.levels, self._empty.variance))
+            self._take_empty(Reference(scene.levels, self._empty.variance, Detail(scene.fine)))
             self._decided = None
             self._now_empty()
 
@@ -254,4 +255,6 @@ def _learned(scenes: list[Scene]) -> Reference:
     # Of a few frames only the mean over all cells is known; each cell's own comes later.
     cells = np.var([scene.planes for scene in scenes], axis=0)
     variance = np.maximum(cells.mean(axis=(1, 2), keepdims=True), LEAST_SIGMA**2)
-    return Reference(levels, np.broadcast_to(variance, levels.shape).astype(np.float32))
+    detail = Detail(np.mean([scene.fine for scene in scenes], axis=0))
+    spread = np.broadcast_to(variance, levels.shape).astype(np.float32)
+    return Reference(levels, spread, detail)
