@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -263,8 +263,9 @@ class RunningMonitor:
 class PostgresCluster:
     """A server of our own in a temporary folder, on loopback, run by a user that is not root."""
 
-    def __init__(self, *, fsync: bool = False) -> None:
+    def __init__(self, *, fsync: bool = False, options: Sequence[str] = ()) -> None:
         assert POSTGRES_BIN
+        self._options = options
         self._fsync = "on" if fsync else "off"
         self._folder = Path(tempfile.mkdtemp(prefix="smartbin-pg-"))
         self.port = free_port()
@@ -290,7 +291,7 @@ class PostgresCluster:
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
-        options += f" -c fsync={self._fsync}"
+        options += "".join(f" -c {option}" for option in (f"fsync={self._fsync}", *self._options))
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-l", log, "-o", options, "-w", "start")
 
@@ -310,8 +311,8 @@ class PostgresCluster:
 
 
 @contextlib.contextmanager
-def postgres(*, fsync: bool = False) -> Iterator[PostgresCluster]:
-    cluster = PostgresCluster(fsync=fsync)
+def postgres(*, fsync: bool = False, options: Sequence[str] = ()) -> Iterator[PostgresCluster]:
+    cluster = PostgresCluster(fsync=fsync, options=options)
     try:
         yield cluster
     finally:
