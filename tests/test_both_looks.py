@@ -19,17 +19,10 @@ from edge.errors import UsageError
 from edge.fusion import fused
 from edge.judge import Judge
 from edge.segmenters import JUDGE, Segmenter, WholeFrame, build_segmenter
-from edge.segmenters.both import BothLooks
-from edge.segmenters.ground import (
-    SHARE_OTHER,
-    SHARE_PLAIN,
-    ground_of,
-    is_plain,
-    share_of,
-)
-from edge.values import Crop, Frame, Item, Pixels, Prediction
+from edge.segmenters.both import SHARE, BothLooks
+from edge.values import Prediction
 from tests.masknets import write_mask_net
-from tests.test_segmenters import ITEM_BOX, cut, scene, shown, stand_in
+from tests.test_segmenters import cut, scene, shown, stand_in
 from tests.trays import known_tray
 
 
@@ -69,7 +62,7 @@ def test_both_adds_the_frame_and_changes_nothing_else(pair: tuple[Segmenter, Seg
     pixels = scene()
     two, one = cut(both, pixels), cut(alone, pixels)
     assert two.beside is pixels and one.beside is None
-    assert two.share == SHARE_OTHER  # a dark tray is not plain
+    assert two.share == SHARE
     assert np.array_equal(two.pixels, one.pixels) and np.array_equal(two.mask, one.mask)
     assert (two.box_xyxy, two.quality, two.segmenter) == (one.box_xyxy, one.quality, one.segmenter)
 
@@ -132,63 +125,6 @@ def test_a_network_that_gives_no_numbers_is_still_found_out() -> None:
     assert np.isnan(fused(cut=prediction(1, 0, 0), whole=broken, share=0.6).probs).all()
 
 
-# How much the cut-out counts.
-
-
-def on_ground(ground: Pixels) -> tuple[Crop, Pixels]:
-    """A dark disc on some ground, with the crop of a segmenter that finds it."""
-    pixels = ground.copy()
-    cv2.circle(pixels, (320, 240), 80, (40, 60, 120), -1)
-    mask = np.zeros((480, 640), np.uint8)
-    cv2.circle(mask, (320, 240), 80, 255, -1)
-
-    class Finds:
-        name = "finds"
-
-        def cut(self, frame: Frame, item: Item) -> Crop:
-            from edge.segmenters.cutout import cut_out
-
-            made = cut_out(frame.pixels, mask)
-            assert made is not None
-            return Crop(made.pixels, made.box_xyxy, made.mask, self.name, quality=0.9)
-
-        def close(self) -> None:
-            """Nothing to give back."""
-
-    return BothLooks(Finds()).cut(*shown(pixels)), pixels
-
-
-def plain(colour: tuple[int, int, int], noise: float = 0.0) -> Pixels:
-    grain = np.random.default_rng(3).normal(0, 1, (480, 640, 1)) * noise
-    return np.clip(np.array(colour) + grain, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("ground", "share"),
-    [
-        (plain((225, 224, 218)), SHARE_PLAIN),
-        (plain((185, 186, 188), noise=2.0), SHARE_PLAIN),  # a camera's noise is no texture
-        (plain((70, 70, 70)), SHARE_OTHER),  # dark
-        (plain((200, 160, 110)), SHARE_OTHER),  # of a colour, as card is
-        (plain((215, 215, 210), noise=40.0), SHARE_OTHER),  # speckled
-    ],
-)
-def test_the_ground_says_how_much_the_cut_out_counts(ground: Pixels, share: float) -> None:
-    """Little on plain light ground, as in the training photos; more on any other."""
-    crop, pixels = on_ground(ground)
-    assert crop.share == share_of(crop, pixels) == share
-
-
-def test_the_item_is_no_ground() -> None:
-    """Neither its pixels nor its edge are looked at; the far corners are."""
-    crop, pixels = on_ground(plain((225, 224, 218)))
-    ground = ground_of(crop, pixels)
-    x0, y0, x1, y1 = (round(side / 4) for side in ITEM_BOX)
-    assert not ground[y0 + 6 : y1 - 6, x0 + 6 : x1 - 6].any()
-    assert ground[:8].all() and ground[:, :8].all()
-    assert not is_plain(pixels, np.zeros_like(ground))
-
-
 # What becomes of it in a decision.
 
 
@@ -208,8 +144,8 @@ def test_the_reason_tells_what_each_look_said(
     path, model = red_on_green(tmp_path), write_bundle()
     both = PictureClassifier(model, segmenter=build_segmenter("tiny", model=mask_net)).look(path)
     assert "; tiny: cut-out red " in both.decision.reason
-    assert " counts 60%, whole frame green " in both.decision.reason
-    assert as_row(both)["share"] == SHARE_OTHER
+    assert f" counts {SHARE:.0%}, whole frame green " in both.decision.reason
+    assert as_row(both)["share"] == SHARE
     alone = PictureClassifier(
         model, segmenter=build_segmenter("tiny", judge="cutout", model=mask_net)
     ).look(path)
