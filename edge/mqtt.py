@@ -1,15 +1,18 @@
 """The only importer of paho-mqtt: one broker, for as long as the daemon lives.
 
-Threads: `_run` connects and waits; paho's own thread carries packets and calls the callbacks. Each
-connection gets a fresh client, so that nothing held in memory is sent again after a break: a
-decision must not arrive late, and events come again from the outbox.
+Threads: `_run` connects, reads, keeps alive and calls the callbacks; whoever publishes writes to
+the socket itself, with no other thread to wake in between. Each connection gets a fresh client, so
+that nothing held in memory is sent again after a break: a decision must not arrive late, and events
+come again from the outbox.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
+import select
 import socket
 import threading
 import time
@@ -30,7 +33,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_MIN_S = 0.5
-THREAD_CHECK_S = 1.0
+TURN_S = 1.0  # at most so long between two looks at what must be kept alive
 SHORT_S, RIVAL_AT = 10.0, 3  # so many connections in a row that did not last so long
 MAX_IN_MEMORY = 200  # messages that paho may hold; the outbox holds the rest
 MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send us more
@@ -39,9 +42,9 @@ MAX_PACKET_BYTES = 65_536  # no command is larger; MQTT 5 brokers will not send 
 class Link:
     """A connection that heals itself; publishing never waits for the network.
 
-    `on_connect` is called, in paho's thread, after every accepted connection, and may publish.
+    `on_connect` is called, in the network thread, after every accepted connection, and may publish.
     `on_message` and `on_ack(connection, mid, accepted)` are called in that thread too and must
-    only hand over: paho holds a lock while it calls them.
+    only hand over: who publishes meanwhile waits for them, and must hold no lock that they take.
     """
 
     def __init__(
@@ -68,7 +71,10 @@ class Link:
         self._broken = threading.Event()  # the present connection is over
         self._answered = threading.Event()  # accepted, refused or broken: no longer open
         self._accepted = threading.Event()  # the broker has let us in
+        self._let_in = False  # by the broker, on the present connection
         self._retry_now = False  # the refusal is cured by the other protocol version
+        self._carrying = threading.RLock()  # guards the client's socket and _wake_fd
+        self._wake_fd = -1  # interrupts the network thread's wait
         self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
         self._last_trouble = ""
         self._since_s = 0.0  # when the broker let us in
@@ -87,10 +93,11 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, in the background; returns at once."""
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread.start()
 
     def publish(self, message: Message) -> int | None:
-        """Hand over to the network thread; the message id, or None where it was not taken."""
+        """Hand over to the network; the message id, or None where it was not taken."""
         client = self._client
         if client is None or not self.connected:
             return None
@@ -103,7 +110,8 @@ class Link:
         if client is not None and self.connected and not self._stop.is_set():
             self._say_last(client, last, timeout_s)
             self._stop.set()  # before: this end of the connection is no trouble to report
-            client.disconnect()
+            with self._carrying:
+                client.disconnect()
         self._stop.set()
         self._end_connection()
         if self._thread.is_alive():
@@ -119,15 +127,33 @@ class Link:
             log.warning("mqtt: the last message was not sent: %s", error)
 
     def _send(self, client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
-        return client.publish(
-            message.topic,
-            message.payload,
-            qos=message.qos,
-            retain=message.retain,
-            properties=self._properties(message),
-        )
+        properties = self._properties(message)
+        with self._carrying:
+            info = client.publish(
+                message.topic,
+                message.payload,
+                qos=message.qos,
+                retain=message.retain,
+                properties=properties,
+            )
+            if client.want_write():  # the network does not take it at once
+                self._wake()
+        return info
+
+    def _wake(self) -> None:
+        with self._carrying:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        finally:
+            with self._carrying:
+                os.close(self._wake_fd)
+                self._wake_fd = -1
+
+    def _keep_connected(self) -> None:
         delay_s = RETRY_MIN_S
         while not self._stop.is_set():
             if self._one_connection():
@@ -144,36 +170,62 @@ class Link:
     def _one_connection(self) -> bool:
         """Connect, and wait until it is over; True if the broker had let us in."""
         client = self._new_client()
+        self._let_in = False
         self._broken.clear()
         self._answered.clear()
         self._client = client
         self.connection += 1
-        accepted = False
         try:
             broker, limits = self._broker, self._limits()
             client.connect(broker.host, broker.port, broker.keepalive_s, properties=limits)
-            client.loop_start()
-            accepted = self._wait_for_end(client)
+            self._carry(client)
         except (OSError, ValueError) as error:
             self._report(unreachable(self._broker.address, error))
         finally:
             self._accepted.clear()
             self._client = None
-            client.loop_stop()
-        return accepted
+        return self._let_in
 
-    def _wait_for_end(self, client: paho.Client) -> bool:
-        if not self._answered.wait(CONNECT_TIMEOUT_S):
-            self._report(f"{self._broker.address} does not answer as an MQTT broker")
-            self._try_other_version()
-            return False
-        if not self._accepted.is_set():
-            return False
-        while not self._broken.wait(THREAD_CHECK_S):
-            if not _carries_on(client):
+    def _carry(self, client: paho.Client) -> None:
+        """Read, write the rest and keep alive until the connection is over."""
+        answer_until_s = time.monotonic() + CONNECT_TIMEOUT_S
+        while not self._broken.is_set():
+            if not self._answered.is_set() and time.monotonic() >= answer_until_s:
+                self._report(f"{self._broker.address} does not answer as an MQTT broker")
+                self._try_other_version()
+                return
+            try:
+                self._turn(client)
+            except Exception:  # what paho-mqtt 2 raises at a malformed packet shares no base
+                log.debug("mqtt: reading failed", exc_info=True)
                 self._report(f"{self._broker.address} sent what no MQTT client can read")
-                break
-        return True
+                return
+
+    def _turn(self, client: paho.Client) -> None:
+        """Wait for the network, a wish to write or TURN_S, and do what there is to do."""
+        sock: Any = client.socket()
+        fd = -1 if sock is None else sock.fileno()
+        if fd < 0:  # closed, perhaps by who published
+            self._end_connection()
+            return
+        # TLS may have read more from the network than we from it.
+        readable = bool(getattr(sock, "pending", int)()) or self._wait(fd, client.want_write())
+        with self._carrying:
+            if readable:
+                client.loop_read()
+            if client.want_write():
+                client.loop_write()
+            client.loop_misc()
+
+    def _wait(self, fd: int, wants_to_write: bool) -> bool:
+        """True where there is something to read, be it that the connection has ended."""
+        poller = select.poll()
+        poller.register(fd, select.POLLIN | (select.POLLOUT if wants_to_write else 0))
+        poller.register(self._wake_fd, select.POLLIN)
+        ready = dict(poller.poll(TURN_S * 1000))
+        if self._wake_fd in ready:
+            os.eventfd_read(self._wake_fd)
+        return bool(ready.get(fd, 0) & ~select.POLLOUT)
 
     def _tune(self, _client: paho.Client, _data: Any, sock: Any) -> None:
         """Send at once, and drop a stalled connection before it delivers a stale decision.
@@ -225,6 +277,7 @@ class Link:
             self._subscribe(client, topic)
         self._last_trouble = ""
         self._since_s = time.monotonic()
+        self._let_in = True
         self._accepted.set()
         self._answered.set()
         version = "5" if self._protocol == paho.MQTTv5 else "3.1.1"
@@ -273,6 +326,7 @@ class Link:
         self._accepted.clear()
         self._broken.set()
         self._answered.set()
+        self._wake()
 
     def _received(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         _confirm_at_once(client.socket())
@@ -329,9 +383,3 @@ def _confirm_at_once(sock: Any) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def _carries_on(client: paho.Client) -> bool:
-    """Whether paho's thread lives: a malformed packet ends it without a word (paho-mqtt 2)."""
-    thread = getattr(client, "_thread", None)
-    return thread is not None and thread.is_alive()

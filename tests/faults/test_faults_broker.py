@@ -63,8 +63,10 @@ def test_wiped_broker_hears_of_state_and_birth_again(
     proxy.admit()
     bin_.wait_items(10)
     wait_for(lambda: len(bin_.log.split("mqtt: connected")) == 3, what="the bin's return")
+    early = listen(broker.port)  # which may be there before they are told
+    wait_for(lambda: early.of("state") and early.of("birth"), what="state and birth")
     late = listen(broker.port)
-    wait_for(lambda: late.of("state") and late.of("birth"), what="state and birth")
+    wait_for(lambda: late.of("state") and late.of("birth"), what="state and birth, retained")
     assert late.of("state")[0]["retain"] == 1 and late.of("birth")[0]["retain"] == 1
     sees = line_of(bin_.log, "mqtt: lost")
     enter("broker wiped", sees, bin_.close_books())

@@ -122,12 +122,17 @@ def _no_device(_decision: Decision, _message: Message) -> None:
 
 
 class Tutorial:
-    """A plain script with a network for (1, 3, 224, 224) float32; `session` of rembg, or None."""
+    """A plain script with a network for (1, 3, 224, 224) float32; `session` of rembg, or None.
 
-    def __init__(self, port: int, network: bytes, session: Any) -> None:
+    `threads` 0 is onnxruntime's default, one for each core of the machine, which spin.
+    """
+
+    def __init__(self, port: int, network: bytes, session: Any, *, threads: int) -> None:
         import onnxruntime as ort
 
-        self._session, self._rembg = ort.InferenceSession(network), session
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session, self._rembg = ort.InferenceSession(network, options), session
         self._labels = load_bundle(shipped("models/student.fp32.onnx")).labels
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.connect("127.0.0.1", port)
@@ -197,24 +202,32 @@ def _broker() -> Iterator[tuple[int, Path]]:
             broker.stop()
 
 
-def rembg_session() -> Any:
+def rembg_session(threads: int) -> Any:
     """rembg's u2netp, or None where rembg or its weights cannot be had."""
     try:
+        import onnxruntime as ort
         from rembg import new_session
 
-        return new_session("u2netp")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        return new_session("u2netp", sess_opts=options)
     except Exception as error:
         print(f"rembg u2netp: not here ({type(error).__name__}); its row is left out")
         return None
 
 
 def on_one_core(rounds: int, lite0: Path | None = None) -> list[Row]:
-    """As `whole_path`, with one core for everything but the broker."""
+    """As `whole_path`, with one core for everything but the broker.
+
+    A script's network gets the one thread that its default would be on a machine with one core.
+    By default here it takes a thread for each core, and sets their cores by itself: to pin the
+    process would not hold them.
+    """
     allowed = os.sched_getaffinity(0)
     with _broker() as (port, folder):
         os.sched_setaffinity(0, {min(allowed)})  # threads that begin from here on inherit it
         try:
-            return _ways(port, folder, rounds, lite0)
+            return _ways(port, folder, rounds, lite0, threads=1)
         finally:
             os.sched_setaffinity(0, allowed)
 
@@ -225,14 +238,14 @@ def whole_path(rounds: int, lite0: Path | None = None) -> list[Row]:
     `lite0` is EfficientNet-Lite0 as fp32 ONNX, what a tutorial takes instead of our student.
     """
     with _broker() as (port, folder):
-        return _ways(port, folder, rounds, lite0)
+        return _ways(port, folder, rounds, lite0, threads=0)
 
 
-def _ways(port: int, folder: Path, rounds: int, lite0: Path | None) -> list[Row]:
+def _ways(port: int, folder: Path, rounds: int, lite0: Path | None, *, threads: int) -> list[Row]:
     jpeg = (samples() / "stills" / "can_wood.jpg").read_bytes()
     raw = cv2.resize(decode_picture(jpeg, name="sample"), (1280, 720))
     bgr = np.ascontiguousarray(raw[..., ::-1])
-    session = rembg_session() if os.environ.get("U2NET_HOME") else None
+    session = rembg_session(threads) if os.environ.get("U2NET_HOME") else None
     student = _plain_network()
     networks = {"our student": student} | ({"Lite0": lite0.read_bytes()} if lite0 else {})
     with ExitStack() as ending:
@@ -243,12 +256,14 @@ def _ways(port: int, folder: Path, rounds: int, lite0: Path | None) -> list[Row]
             f"{OURS}, {RAW}": lambda: ours.decide(raw),
         }
         for name, network in networks.items():
-            plain = ending.enter_context(closing(Tutorial(port, network, None)))
+            plain = ending.enter_context(closing(Tutorial(port, network, None, threads=threads)))
             ways[f"script with {name}, {JPEG}"] = lambda p=plain: p.decide(_decoded(jpeg))
             ways[f"script with {name}, {RAW}"] = lambda p=plain: p.decide(bgr)
         if session is not None:
             for name, network in networks.items():
-                cut = ending.enter_context(closing(Tutorial(port, network, session)))
+                cut = ending.enter_context(
+                    closing(Tutorial(port, network, session, threads=threads))
+                )
                 way = f"script with rembg u2netp and {name}, {JPEG}"
                 ways[way] = lambda c=cut: c.decide(_decoded(jpeg))
         told = {name: _heard(step, ears) for name, step in ways.items()}
