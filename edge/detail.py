@@ -16,7 +16,6 @@ changed, the tray's own texture is therefore allowed to come and go in part.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import cv2
@@ -45,8 +44,6 @@ LEAST_COLOUR_SLOPE = 0.02  # of a log ratio of colours, per 2 px
 COLOUR_K = 4.0
 TEXTURE = 1.0  # of the tray's own slopes, for each unit of log luminance that the light changed
 MOST_CHANGE = 0.8  # that counts for it
-RELIEF = 2.5  # the same where another witness says that there is no item, from a change of 0.15 on
-RELIEF_FROM, RELIEF_FULL = 0.05, 0.15
 NEAR_PX = 5  # sharp px that are so near
 NEAR_LEAST = 5  # and so many of them belong together; a single one is noise
 DIRT = 0.5  # a group shorter than this part of the least thing's side is dirt
@@ -54,14 +51,6 @@ TEXTURE_PX = 9  # over which the tray's texture is averaged
 LUT = np.log(np.arange(256, dtype=np.float32) + np.float32(DARK))
 LEVELS = np.arange(256, dtype=np.float32)
 NOISE = (np.sqrt(READ + SHOT * LEVELS) / (LEVELS + np.float32(DARK))).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Sharpness:
-    """The longest run of px that no light explains, in px of the fine picture."""
-
-    matter: int  # in luminance or colour
-    relief: int  # the same where relief may show as it likes
 
 
 class Detail:
@@ -88,17 +77,18 @@ class Detail:
         """Whether it is of the same size."""
         return bool(fine.shape == self.levels.shape)
 
-    def sharpness(self, fine: Pixels, *, least_frac: float) -> Sharpness:
-        """Compare with a fine picture; things of less than `least_frac` of it are dirt.
+    def sharp_px(self, fine: Pixels, *, least_frac: float) -> int:
+        """The longest run of px of a fine picture that no light explains, in brightness or colour.
 
-        Raises ValueError where it is of another size.
+        Things of less than `least_frac` of the picture are dirt, and give none. Raises ValueError
+        where the picture is of another size.
         """
         if not self.fits(fine):
             raise ValueError(f"fine picture {fine.shape}, the tray's is {self.levels.shape}")
         if self._ready is None:
             self._ready = _Prepared(self.levels)
         least_px = DIRT * math.sqrt(least_frac * fine.shape[0] * fine.shape[1])
-        return self._ready.sharpness(fine, least_px)
+        return self._ready.sharp_px(fine, least_px)
 
 
 class _Prepared:
@@ -114,24 +104,20 @@ class _Prepared:
         self._texture = _half(cast(Plane, cv2.blur(_slope(_smooth(self._log)), box)))
         self._colour_texture = [cv2.blur(_slope(_smooth(plane)), box) for plane in self._colours]
 
-    def sharpness(self, fine: Pixels, least_px: float) -> Sharpness:
+    def sharp_px(self, fine: Pixels, least_px: float) -> int:
         grey = _grey(fine)
         change = cast(Plane, cv2.subtract(cv2.LUT(grey, LUT), self._log))
         slope = _slope(_smooth(change))
         coarse = cast(Plane, cv2.GaussianBlur(_half(change), (9, 9), 1.5))
         light = np.asarray(np.abs(coarse), np.float32)
+        # Of the light in most of the picture; an item changes less of it.
         np.maximum(light, np.percentile(light[::3, ::3], 75), out=light)
         noise = _half(cast(Plane, cv2.LUT(cv2.min(grey, self._grey), NOISE)))
         limit = SHARP / 2 * _slope(coarse) + NOISE_K * _deviation(slope, noise) * noise
         limit = np.asarray(limit + np.float32(LEAST_SLOPE), np.float32)
-        mild = limit + np.float32(TEXTURE) * np.minimum(light, MOST_CHANGE) * self._texture
-        matter = _run(slope > _full(mild, slope), least_px)
-        matter = max(matter, self._colour_run(fine, noise, light, least_px / 2))
-        if matter == 0:
-            return Sharpness(0, 0)
-        gate = np.clip((light - RELIEF_FROM) / (RELIEF_FULL - RELIEF_FROM), 0, 1)
-        rough = np.asarray(limit + RELIEF * gate * self._texture, np.float32)
-        return Sharpness(matter, _run(slope > _full(rough, slope), least_px))
+        limit += np.float32(TEXTURE) * np.minimum(light, MOST_CHANGE) * self._texture
+        found = _run(slope > _full(limit, slope), least_px)
+        return max(found, self._colour_run(fine, noise, light, least_px / 2))
 
     def _colour_run(self, fine: Pixels, noise: Plane, light: Plane, least_px: float) -> int:
         """The same in two ratios of colours, at half the size: JPEG keeps no more of colour."""

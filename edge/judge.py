@@ -24,9 +24,6 @@ class EmptyTray(Protocol):
     def is_empty(self, frame: Frame) -> bool:
         """Whether there is evidence that nothing lies there."""
 
-    def may_be_empty(self, frame: Frame) -> bool:
-        """Whether there is some, for a frame just found not empty where no class is seen."""
-
 
 class Timetable(Protocol):
     """When an item on a belt meets the diverter of its route."""
@@ -86,7 +83,7 @@ class Judge:
         """
         judged = item.present and not fault and not item.barred and not self._is_empty(item)
         crops = [self._segmenter.cut(frame, item) for frame in item.frames] if judged else []
-        decision = self._with_tray(self._decide(item, crops, fault), item)
+        decision = self._decide(item, crops, fault)
         appointment = self._appointment(item, decision)
         decided_s = self._clock()
         frame_s = item.frames[-1].captured_s if item.frames else item.trigger_s
@@ -106,15 +103,6 @@ class Judge:
 
     def _is_empty(self, item: Item) -> bool:
         return self._tray is not None and self._tray.is_empty(item.frames[-1])
-
-    def _with_tray(self, decision: Decision, item: Item) -> Decision:
-        """What is no class, on what may be the empty tray, is the empty tray: two witnesses."""
-        if decision.outcome != "unknown" or self._tray is None:
-            return decision
-        if not self._tray.may_be_empty(item.frames[-1]):
-            return decision
-        reason = f"the scene is the empty tray in another light: {decision.reason}"
-        return abstain("empty", routes=self._routes, reason=reason)
 
     def _appointment(self, item: Item, decision: Decision) -> Appointment | None:
         if self._timetable is None or decision.outcome != "sorted":

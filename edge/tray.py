@@ -30,8 +30,6 @@ MAX_FILE_BYTES = 8_000_000
 ADAPT_EVERY_S = 0.5
 ADAPT_S = 120.0  # a known tray follows dirt and daylight within this time
 MOST_SHARP_PX = 16  # of a group in the fine picture; 280 empty looks at drawn trays: 2 had more
-# Where the classifier sees none of its classes as well. Relief under another lamp: up to 67.
-MOST_RELIEF_PX = 80
 # Without a fine picture: of the picture, cells that no shadow explains: the edges of clear glass,
 # where little is filled.
 MOST_HARD = 0.004
@@ -73,7 +71,6 @@ class TrayMemory:
         self._shape = (stored.height_px, stored.width_px) if stored else (0, 0)
         self._reference = stored.reference() if stored else None
         self._adapted_s = -math.inf
-        self._doubted: Frame | None = None  # the last look, where only the light may be new
 
     @property
     def known(self) -> bool:
@@ -104,8 +101,7 @@ class TrayMemory:
             return False
         scene = scene_of(frame.pixels)
         matter = self._reference.matter(scene)
-        self._doubted = None
-        if not self._only_light(frame, scene, matter):
+        if not self._only_light(scene, matter):
             return False
         since_s = frame.captured_s - self._adapted_s
         if since_s >= ADAPT_EVERY_S:
@@ -114,25 +110,14 @@ class TrayMemory:
             self._adapted_s = frame.captured_s
         return True
 
-    def may_be_empty(self, frame: Frame) -> bool:
-        """Whether a frame just found not empty shows nothing but the tray's relief in new light.
-
-        Weaker than `is_empty`: it takes another witness, that no item is recognised there.
-        """
-        return self._doubted is frame
-
-    def _only_light(self, frame: Frame, scene: Scene, matter: Matter) -> bool:
+    def _only_light(self, scene: Scene, matter: Matter) -> bool:
         """Whether a scene of the reference's size shows a new light at most."""
         if self._reference is None:
             return False
-        sharp = self._reference.sharpness(scene, least_frac=self.min_area_frac)
-        if sharp is None:
+        sharp_px = self._reference.sharp_px(scene, least_frac=self.min_area_frac)
+        if sharp_px is None:
             return matter.mask.mean() < self.min_area_frac and matter.hard_frac < MOST_HARD
-        if self._reference.beyond_light() >= self.min_area_frac:
-            return False
-        if sharp.relief < MOST_RELIEF_PX:
-            self._doubted = frame
-        return sharp.matter < MOST_SHARP_PX
+        return sharp_px < MOST_SHARP_PX and self._reference.beyond_light() < self.min_area_frac
 
 
 def save_tray(model: TrayModel, path: Path) -> None:
