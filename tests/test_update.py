@@ -87,7 +87,7 @@ class Site:
             notes.extend(updater.notes())
             return any(note.phase == until for note in notes)
 
-        wait_for(told, what=f"the updater to tell {until}, it told {notes}")
+        wait_for(told, what=f"the updater to tell {until}, it told {notes}", timeout_s=120)
         updater.close()
         return notes
 
@@ -382,7 +382,7 @@ def fed(updater: Updater, until: str, said: dict[str, str] | None = None) -> lis
         notes.extend(updater.notes())
         return any(note.phase == until for note in notes)
 
-    wait_for(told, what=f"{until}, told were {notes}", timeout_s=60)
+    wait_for(told, what=f"{until}, told were {notes}", timeout_s=120)
     return notes
 
 
@@ -414,9 +414,17 @@ def test_a_withdrawn_version_goes_back_to_the_last_good_one(site: Site) -> None:
     updater = site.updater(store)
     updater.start()
     updater.want(Wish(4))
-    wait_for(lambda: any(n.phase == "confirmed" for n in updater.notes()), what="confirmed")
+    wait_for(
+        lambda: any(n.phase == "confirmed" for n in updater.notes()),
+        what="confirmed",
+        timeout_s=120,
+    )
     updater.want(Wish(4, withdrawn=(4,)))
-    wait_for(lambda: any(n.phase == "rolled_back" for n in updater.notes()), what="rolled back")
+    wait_for(
+        lambda: any(n.phase == "rolled_back" for n in updater.notes()),
+        what="rolled back",
+        timeout_s=120,
+    )
     updater.close()
     assert active_bundle(site.store(), lambda: load_bundle(site.old)).version == 3
     assert 4 in site.store().state.refused
@@ -425,7 +433,7 @@ def test_a_withdrawn_version_goes_back_to_the_last_good_one(site: Site) -> None:
 STEPS = 11  # that an update takes, from the first refresh to the confirmation
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("rounds", [STEPS, pytest.param(100, marks=pytest.mark.slow)])
 def test_sigkill_at_every_step_leaves_a_verified_model(site: Site, rounds: int) -> None:
     """Killed at each step in turn, a bin starts with a whole model, the old one or the new."""
@@ -448,7 +456,7 @@ def test_sigkill_at_every_step_leaves_a_verified_model(site: Site, rounds: int) 
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
         assert child.returncode == -9, child.stdout + child.stderr
@@ -658,7 +666,7 @@ class Fielded:
                 self.item()
             return phase in self.phases()
 
-        wait_for(told, what=f"{phase}, told were {self.notes}", timeout_s=30)
+        wait_for(told, what=f"{phase}, told were {self.notes}", timeout_s=120)
         return next(note.reason for note in self.notes if note.phase == phase)
 
 
@@ -752,7 +760,7 @@ def test_a_trial_over_a_restart_is_measured_by_the_model_before(site: Site) -> N
         notes.extend(updater.notes())
         return any(note.phase == "rolled_back" for note in notes)
 
-    wait_for(told, what="a roll back", timeout_s=30)
+    wait_for(told, what="a roll back", timeout_s=120)
     updater.close()
     assert "not sure of 2" in notes[-1].reason
     assert site.store().state.current is None

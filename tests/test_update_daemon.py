@@ -75,10 +75,10 @@ def test_a_wish_changes_the_model_between_two_items(
     fleet.release(4)
     listener = listen(mosquitto.port, "bins/#")
     run_daemon(write_config(mosquitto.port, extra=fleet.section()))
-    wait_for(lambda: decisions(listener), what="decisions")
+    wait_for(lambda: decisions(listener), what="decisions", timeout_s=120)
     wish = Wish(4).message("default")
     publish(mosquitto.port, wish.topic, wish.payload.decode(), "-r", "-q", "1")
-    wait_for(lambda: "confirmed" in phases(listener), what="a confirmed model", timeout_s=30)
+    wait_for(lambda: "confirmed" in phases(listener), what="a confirmed model", timeout_s=120)
     events = sorted(payloads(listener.of("event")), key=lambda e: e["seq"])
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
     assert {e["model"] for e in decisions(listener)} == {"tiny@3", "tiny@4"}
@@ -97,14 +97,14 @@ def test_a_killed_daemon_comes_back_with_the_new_model(
     config = write_config(mosquitto.port, extra=fleet.section(trial=10_000))
     listener = listen(mosquitto.port, "bins/#")
     first = run_daemon(config)
-    wait_for(lambda: decisions(listener), what="decisions")
+    wait_for(lambda: decisions(listener), what="decisions", timeout_s=120)
     publish(mosquitto.port, f"{TOPIC}/cmd/model", json.dumps({"version": 4}), "-q", "1")
-    wait_for(lambda: "swapped" in phases(listener), what="the swap", timeout_s=30)
+    wait_for(lambda: "swapped" in phases(listener), what="the swap", timeout_s=120)
     first.send(signal.SIGKILL)
     first.wait()
     run_daemon(config)
     boots = lambda: list(dict.fromkeys(e["boot"] for e in decisions(listener)))  # noqa: E731
-    wait_for(lambda: len(boots()) == 2, what="the second start", timeout_s=30)
+    wait_for(lambda: len(boots()) == 2, what="the second start", timeout_s=120)
     assert decisions(listener)[-1]["model"] == "tiny@4"
     seqs = sorted(e["seq"] for e in payloads(listener.of("event")) if e["boot"] == boots()[0])
     assert sorted(set(seqs)) == list(range(1, max(seqs) + 1))
@@ -117,9 +117,9 @@ def test_a_worse_model_is_refused_in_shadow(
     fleet.release(4, wrong=True)
     listener = listen(mosquitto.port, "bins/#")
     run_daemon(write_config(mosquitto.port, extra=fleet.section(shadow=200), fps=30))
-    wait_for(lambda: decisions(listener), what="decisions")
+    wait_for(lambda: decisions(listener), what="decisions", timeout_s=120)
     publish(mosquitto.port, f"{TOPIC}/cmd/model", json.dumps({"version": 4}), "-q", "1")
-    wait_for(lambda: "refused" in phases(listener), what="the refusal", timeout_s=30)
+    wait_for(lambda: "refused" in phases(listener), what="the refusal", timeout_s=120)
     assert "gives another class" in steps(listener)[-1]["reason"]
     assert {e["model"] for e in decisions(listener)} == {"tiny@3"}
 
@@ -130,7 +130,7 @@ def test_a_model_command_without_updates_is_refused(
     """Where no repository is named, the answer says so."""
     listener = listen(mosquitto.port, "bins/#")
     run_daemon(write_config(mosquitto.port))
-    wait_for(lambda: decisions(listener), what="decisions")
+    wait_for(lambda: decisions(listener), what="decisions", timeout_s=120)
     answer = f"{TOPIC}/answer/x"
     publish(
         mosquitto.port,
@@ -141,5 +141,5 @@ def test_a_model_command_without_updates_is_refused(
         "response-topic",
         answer,
     )
-    wait_for(lambda: listener.of("x"), what="an answer")
+    wait_for(lambda: listener.of("x"), what="an answer", timeout_s=120)
     assert "no updates are set up" in payloads(listener.of("x"))[0]["detail"]

@@ -78,6 +78,7 @@ class SimulatedBin:
     ) -> None:
         self.name = address.bin
         self.ran: set[int] = set()  # versions that decided an item
+        self.fault: Exception | None = None
         self.phases: list[tuple[str, int | None, str]] = []
         self._pictures, self._number, self._seq = pictures, number, 0
         self._keeper = ModelKeeper(
@@ -122,6 +123,13 @@ class SimulatedBin:
         return {v: why for phase, v, why in tuple(self.phases) if phase == "refused" and v}
 
     def _work(self) -> None:
+        try:
+            self._run()
+        except Exception as error:  # of the thread: else who waits for its items waits for ever
+            self.fault = error
+            raise
+
+    def _run(self) -> None:
         dice = np.random.default_rng(self._number)
         while not self._stop.wait(ITEM_S * float(dice.uniform(0.5, 1.5))):
             self._item(self._pictures[int(dice.integers(len(self._pictures)))])
@@ -136,15 +144,15 @@ class SimulatedBin:
 
     def _item(self, pixels: Pixels) -> None:
         bundle = self._keeper.bundle
-        decision = judge(bundle, self._classifier, [pixels])
+        height, width = pixels.shape[:2]
+        crop = Crop(pixels, (0, 0, width, height))
+        decision = judge(bundle, self._classifier, [crop])
         self.ran.add(bundle.version)
         self._seq += 1
         now = time.time()
         stamp = Stamp(self._seq, "simulated", now, now, now, 2.0, 2000, "none", True)
         payload = decision_payload(self._origin, decision, stamp)
         self._link.publish(event_message(self._origin.topics, payload))
-        height, width = pixels.shape[:2]
-        crop = Crop(pixels, (0, 0, width, height))
         self._keeper.see(Verdict(decision, now, now, now, "none", crops=(crop,)))
 
     def _record(self, kind: str, body: dict[str, object]) -> None:
@@ -263,11 +271,21 @@ class Fleet:
     def let_decide(self, count: int) -> None:
         """Wait until each bin has decided so many more items."""
         until = {one: one.decided + count for one in self.bins}
-        wait_for(
+        self.wait(
             lambda: all(one.decided >= number for one, number in until.items()),
             what=f"{count} items of each bin",
-            timeout_s=PATIENCE_S,
         )
+
+    def wait(self, condition: Callable[[], bool], *, what: str) -> None:
+        """Patiently, for as long as the bins work."""
+
+        def met() -> bool:
+            for one in self.bins:
+                if one.fault is not None:
+                    raise RuntimeError(f"{one.name} has died") from one.fault
+            return condition()
+
+        wait_for(met, what=what, timeout_s=PATIENCE_S)
 
     def stop(self) -> None:
         for one in self.bins:
@@ -339,10 +357,9 @@ def all_follow(fleet: Fleet, version: int, share: float, count: int, salt: str) 
     if rulings(fleet.port, stage)[-1].action != "go":
         tell(fleet, stage)
         return False
-    wait_for(
+    fleet.wait(
         lambda: all(b.version == version or version in b.refusals for b in fleet.bins),
         what=f"version {version} on every bin",
-        timeout_s=PATIENCE_S,
     )
     tell(fleet, stage)
     return all(b.version == version for b in fleet.bins)
