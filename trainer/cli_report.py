@@ -49,6 +49,28 @@ def report(
 
 
 @app.command()
+def reference(
+    bundle: BundlePath,
+    data: Annotated[Path, typer.Option("--data", help="Folder with one folder per class.")],
+    names: Annotated[
+        Path | None, typer.Option("--names", help="List of file names, one a line.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put it into the bundle's card.")] = False,
+) -> None:
+    """How sure the bundle is on these pictures, by tenths: what a fleet's drift is told by."""
+    from trainer import expect
+    from trainer.data import scan
+    from trainer.progress import bar
+
+    photos = scan(data, names)
+    with bar("evaluate", len(photos)) as tick:
+        found = expect.measure(bundle, photos, names.stem if names else data.name, tick)
+    if write:
+        expect.write(bundle, found)
+    print(json.dumps(found))
+
+
+@app.command()
 def demo(
     bundle: BundlePath,
     port: Annotated[int, typer.Option("--port", help="On this machine only.")] = 7860,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.bundle import load_bundle
 from edge.preprocess import Preprocessing, Tensor
 from trainer import bundles, quantize
 from trainer.augment import Augmenter, Cutouts
@@ -19,14 +20,15 @@ from trainer.bundles import Model, Source
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Trained
 from trainer.data import MAX_ASPECT, check_classes, load_masks, load_pixels
-from trainer.evaluate import evaluate, logits_of, truth_of
+from trainer.evaluate import logits_of, predict, truth_of
+from trainer.expect import reference_of
 from trainer.export import export
 from trainer.memory import keep_freed_memory, memory_advice
 from trainer.parallel import ALONE, World
 from trainer.progress import bar
 from trainer.rawinput import take_bytes
 from trainer.recipe import Recipe, find_recipe
-from trainer.scoring import accuracy_entry
+from trainer.scoring import accuracy_entry, report
 from trainer.segment.truth import is_whole
 from trainer.surfaces import training_bank
 from trainer.teachers import load as load_teachers
@@ -165,7 +167,8 @@ def package(
         calibration = calibrate(logits, truth)
         model = Model(network, precision, trained.classes, spec, calibration, [], notes)
         metrics, measured = measure(model, source, masks)
-        models.append(replace(model, metrics=metrics))
+        told = {**notes, "reference": measured.pop("reference")}
+        models.append(replace(model, metrics=metrics, notes=told))
         figures[precision] = {**measured, "bytes": len(network)}
     for model in models:  # what a kill interrupted before
         bundles.finish(out / f"{name}.{model.precision}.onnx")
@@ -207,12 +210,14 @@ def measure(
         path = Path(folder) / f"student.{model.precision}.onnx"
         bundles.write_bundle(path, model, 1)
         with bar(f"evaluate {model.precision}", len(source.val)) as tick:
-            scored = evaluate(path, source.val, tick=tick)
+            probs = predict(load_bundle(path), source.val, tick)
+        scored = report(truth_of(source.val, model.labels), probs.argmax(1), model.labels)
         hits = round(scored.accuracy * scored.n)
         entries = [accuracy_entry(hits, scored.n, metric="accuracy", data=source.name, split=split)]
         entries[0]["macro_f1"] = round(scored.macro_f1, 5)
         figures: dict[str, Any] = {"accuracy": scored.accuracy, "macro_f1": scored.macro_f1}
         figures["ece"] = model.calibration.ece_after
+        figures["reference"] = reference_of(probs, split)
         if masks is not None:
             with bar(f"backgrounds {model.precision}", len(source.val)) as tick:
                 figures["background"] = challenge(path, source.val, masks, tick=tick)

@@ -171,6 +171,7 @@ def test_package_writes_both_bundles_with_full_cards(tmp_path: Path) -> None:
         )
         assert {"metric", "data", "split", "n", "wilson_95"} <= set(card["metrics"][0])
         assert card["data"]["licence"] == "ours"
+        assert sum(card["reference"]["confidences"]) == card["reference"]["n"] == len(val)
         assert card["parameters"] == bundles.parameters(bundle.onnx) > 1000
         assert str(tmp_path) not in json.dumps(card)
 
