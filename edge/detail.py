@@ -126,8 +126,9 @@ class _Prepared:
         for now, before, texture in rows:
             change = cast(Plane, cv2.subtract(now, before))
             slope = _slope(_smooth(change))
-            coarse = _slope(cast(Plane, cv2.GaussianBlur(change, (0, 0), 3.0)))
-            limit = SHARP_COLOUR * coarse + (COLOUR_K * _deviation(slope, noise)) * noise
+            blurred = cast(Plane, cv2.GaussianBlur(_half(change), (9, 9), 1.5))
+            limit = COLOUR_K * _deviation(slope, noise) * noise
+            limit = limit + SHARP_COLOUR / 2 * _full(_slope(blurred), slope)
             limit += 1.5 * np.minimum(light, MOST_CHANGE) * texture + LEAST_COLOUR_SLOPE
             longest = max(longest, _run(slope > limit, least_px))
         return longest

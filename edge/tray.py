@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edge.detail import Detail, fine_of
 from edge.errors import TrayError
-from edge.scene import Matter, Planes, Reference, Scene, scene_of
+from edge.scene import Mask, Matter, Planes, Reference, Scene, scene_of
 from edge.values import Frame, Pixels
 
 FORMAT = 2
@@ -100,24 +100,27 @@ class TrayMemory:
         if self._reference is None or frame.pixels.shape[:2] != self._shape:
             return False
         scene = scene_of(frame.pixels)
-        matter = self._reference.matter(scene)
-        if not self._only_light(scene, matter):
+        changed = self._changed_if_empty(self._reference, scene)
+        if changed is None:
             return False
         since_s = frame.captured_s - self._adapted_s
         if since_s >= ADAPT_EVERY_S:
             share = 1 - math.exp(-min(since_s, 2 * ADAPT_EVERY_S) / ADAPT_S)
-            self._reference.adapt(scene, matter.mask, share=share)
+            self._reference.adapt(scene, changed, share=share)
             self._adapted_s = frame.captured_s
         return True
 
-    def _only_light(self, scene: Scene, matter: Matter) -> bool:
-        """Whether a scene of the reference's size shows a new light at most."""
-        if self._reference is None:
-            return False
-        sharp_px = self._reference.sharp_px(scene, least_frac=self.min_area_frac)
+    def _changed_if_empty(self, reference: Reference, scene: Scene) -> Mask | None:
+        """The cells that light or dirt changed; None where something lies there."""
+        sharp_px = reference.sharp_px(scene, least_frac=self.min_area_frac)
         if sharp_px is None:
-            return matter.mask.mean() < self.min_area_frac and matter.hard_frac < MOST_HARD
-        return sharp_px < MOST_SHARP_PX and self._reference.beyond_light() < self.min_area_frac
+            matter = reference.matter(scene)
+            empty = matter.mask.mean() < self.min_area_frac and matter.hard_frac < MOST_HARD
+            return matter.mask if empty else None
+        if sharp_px >= MOST_SHARP_PX:
+            return None
+        changed = reference.changes(scene)
+        return changed if reference.beyond_light() < self.min_area_frac else None
 
 
 def save_tray(model: TrayModel, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edge.bundle import load_bundle
@@ -18,14 +19,17 @@ from edge.cli_tray import as_text
 from edge.decide import Routes, Rules
 from edge.errors import TrayError
 from edge.judge import Judge
+from edge.pictures import list_pictures, read_picture
 from edge.segmenters import WholeFrame
 from edge.segmenters.difference import DifferenceSegmenter
 from edge.tray import TrayMemory, load_tray, save_tray
 from edge.triggers import build_trigger
 from edge.values import Frame, Item, Pixels
 from tests.test_cli import smartbin
-from tests.test_triggers import ITEMS, Tray, play
+from tests.test_triggers import ITEMS, SAMPLES, Tray, play
 from tests.trays import known_tray, model_of
+
+CHALLENGE = Path(__file__).parent / "data" / "challenge"
 
 
 def shaded(tray: Tray, x: int, *, depth: float = 0.45, blur_px: float = 20) -> Frame:
@@ -121,6 +125,41 @@ def test_a_shadow_that_stays_is_decided_empty(write_bundle: Any) -> None:
     (item,) = play(trigger, (shaded(tray, 320, depth=0.5, blur_px=4) for _ in range(20)))
     decision = judge.judge(item).decision
     assert (decision.outcome, decision.route, decision.top) == ("empty", "rest", ())
+
+
+def test_rendered_empty_trays_are_empty_in_all_their_lights() -> None:
+    """Eight surfaces; uneven light, one shadow, two across each other, dark and warm light."""
+    rows = json.loads((CHALLENGE / "catalogue.json").read_text("utf-8"))["pictures"]
+    by_surface: dict[str, dict[str, Pixels]] = {}
+    for row in rows:
+        if row["group"] == "empty":
+            lights = by_surface.setdefault(row["surface"], {})
+            lights[row["light"]] = read_picture(CHALLENGE / row["file"])
+    assert len(by_surface) == 8
+    for surface, lights in by_surface.items():
+        memory = known_tray(noisy(lights["lit"], seed) for seed in range(8))
+        for light, still in lights.items():
+            frame = Frame(noisy(still, 99), 1.0, 1)
+            assert memory.is_empty(frame), (surface, light)
+
+
+def test_rendered_items_are_no_empty_tray() -> None:
+    """The six drops at rest, in the usual light and in a third of it."""
+    drops = json.loads((SAMPLES / "samples.json").read_text("utf-8"))["drops"]
+    items = [row for row in drops if row["first_at_rest"] is not None]
+    assert len(items) == 6
+    for row in items:
+        frames = [read_picture(path) for path in list_pictures(SAMPLES / row["folder"])]
+        memory = known_tray(noisy(frames[seed % 4], seed) for seed in range(8))
+        for gain in (1.0, 0.33):
+            frame = Frame(noisy(frames[-1] * gain, 99), 1.0, 1)
+            assert not memory.is_empty(frame), (row["folder"], gain)
+
+
+def noisy(still: npt.ArrayLike, seed: int) -> Pixels:
+    levels = np.asarray(still, np.float32)
+    noise = np.random.default_rng(seed).normal(0, 1.5, levels.shape)
+    return np.clip(levels + noise, 0, 255).astype(np.uint8)
 
 
 def test_a_tray_stored_without_a_picture_still_works(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ LOOKS = 6  # at each still, with camera noise of its own
 NOISE = 1.5  # levels
 FPS = 10.0
 PHOTOS = 4  # pasted onto each drawn tray
-SAMPLES = Path("edge/samples")
+SAMPLES = Path(__file__).parent.parent / "edge" / "samples"
 
 
 @dataclass(frozen=True, slots=True)
