@@ -6,6 +6,7 @@ else; `home` brings it there and raises JammedError where an end switch says tha
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from edge.actuator.gpio import Pins, Switch
 from edge.actuator.values import BrokenOffError, JammedError, Order
 from edge.options import option
 
@@ -74,6 +76,11 @@ def switch_option(doc: str) -> int:
     return option(NO_PIN, doc, low=NO_PIN, high=LAST_PIN)  # type: ignore[no-any-return]
 
 
+def switch_on(pins: Pins, pin: int) -> Switch | None:
+    """The switch on a pin that may have been left out."""
+    return None if pin == NO_PIN else pins.switch(pin)
+
+
 class Device(ABC):
     """Use it with `with`; `close` is idempotent and leaves the device home and without current."""
 
@@ -83,6 +90,7 @@ class Device(ABC):
         self.routes = dict(routes)
         self.limits = limits
         self.position = HOME
+        self._closed = False
 
     def move(self, order: Order, *, stop: threading.Event) -> None:
         """Go to a route, dwell, and come home.
@@ -106,9 +114,14 @@ class Device(ABC):
         self._return()
         self.position = HOME
 
-    @abstractmethod
     def close(self) -> None:
         """Go home without raising, take the current away and let go of the pins; idempotent."""
+        if self._closed:
+            return
+        with contextlib.suppress(Exception):  # lgpio.error is a plain one
+            self.home()
+        self._closed = True
+        self._let_go()
 
     @abstractmethod
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
@@ -117,6 +130,10 @@ class Device(ABC):
     @abstractmethod
     def _return(self) -> None:
         """Go home, in bounded time, not to be broken off; raises JammedError."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Take the current away and let go of the pins; never raises."""
 
     def __enter__(self) -> Self:
         return self

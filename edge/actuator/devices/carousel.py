@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -103,14 +102,8 @@ class Carousel(Device):
         self._speed = steps_per_s
         self._ramp_s = ramp_s
         self._at: int | None = None  # steps from home, forward; None until it was found
-        self._closed = False
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
+    def _let_go(self) -> None:
         close_all((self._step, self._direction, self._enable, self._switch))
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:

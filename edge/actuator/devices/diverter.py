@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.actuator.devices.base import (
-    NO_PIN,
-    Device,
     DwellOptions,
     Limits,
     pin_option,
+    switch_on,
     switch_option,
 )
-from edge.actuator.devices.onoff import await_switch, close_all, route_fault
-from edge.actuator.gpio import Output, Pins, Switch
+from edge.actuator.devices.onoff import OnOff, Wiring, await_switch, route_fault
+from edge.actuator.gpio import Pins
 from edge.actuator.values import Order
 from edge.options import option
 
@@ -47,50 +45,28 @@ def faults(options: DiverterOptions) -> Iterator[tuple[str, str]]:
 
 def build(name: str, options: DiverterOptions, pins: Pins) -> Diverter:
     """The device, its output off; raises ActuatorError."""
-    output = pins.output(options.pin, active_high=options.active_high)
-    home, end = (
-        None if pin == NO_PIN else pins.switch(pin)
-        for pin in (options.home_switch, options.end_switch)
+    wiring = Wiring(
+        output=pins.output(options.pin, active_high=options.active_high),
+        home=switch_on(pins, options.home_switch),
+        end=switch_on(pins, options.end_switch),
     )
     return Diverter(
         name=name,
         route=options.route,
         limits=options.limits,
-        output=output,
+        wiring=wiring,
         travel_s=options.travel_s,
-        home_switch=home,
-        end_switch=end,
     )
 
 
-class Diverter(Device):
+class Diverter(OnOff):
     """Off is home; the time on is bounded by travel and dwell, which the config holds in bounds."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        route: str,
-        limits: Limits,
-        output: Output,
-        travel_s: float,
-        home_switch: Switch | None = None,
-        end_switch: Switch | None = None,
+        self, *, name: str, route: str, limits: Limits, wiring: Wiring, travel_s: float
     ) -> None:
-        super().__init__(name=name, routes={route: 1.0}, limits=limits)
-        self._output = output
+        super().__init__(name=name, route=route, limits=limits, wiring=wiring)
         self._travel_s = travel_s
-        self._home_switch = home_switch
-        self._end_switch = end_switch
-        self._closed = False
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
-        close_all((self._output, self._home_switch, self._end_switch))
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._output.on()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edge.actuator.devices.base import (
     LAST_PIN,
-    NO_PIN,
     Device,
     DwellOptions,
     Limits,
+    switch_on,
     switch_option,
 )
 from edge.actuator.devices.onoff import all_off, await_switch, close_all
@@ -55,13 +54,12 @@ def build(name: str, options: GatesOptions, pins: Pins) -> Gates:
     high = options.active_high
     gates = {route: pins.output(pin, active_high=high) for route, pin in options.routes.items()}
     ends = {route: pins.switch(pin) for route, pin in options.end_switches.items()}
-    home = None if options.home_switch == NO_PIN else pins.switch(options.home_switch)
     return Gates(
         name=name,
         limits=options.limits,
         gates=gates,
         end_switches=ends,
-        home_switch=home,
+        home_switch=switch_on(pins, options.home_switch),
         travel_s=options.travel_s,
     )
 
@@ -84,14 +82,8 @@ class Gates(Device):
         self._ends = dict(end_switches or {})
         self._home_switch = home_switch
         self._travel_s = travel_s
-        self._closed = False
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
+    def _let_go(self) -> None:
         close_all([*self._gates.values(), *self._ends.values(), self._home_switch])
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:

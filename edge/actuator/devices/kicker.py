@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.actuator.devices.base import (
-    NO_PIN,
     CommonOptions,
-    Device,
     Limits,
     jammed,
     pause,
     pin_option,
+    switch_on,
     switch_option,
     until,
 )
-from edge.actuator.devices.onoff import await_switch, close_all, route_fault
-from edge.actuator.gpio import Output, Pins, Switch
+from edge.actuator.devices.onoff import OnOff, Wiring, await_switch, route_fault
+from edge.actuator.gpio import Pins
 from edge.actuator.values import Order
 from edge.options import option
 
@@ -54,50 +52,28 @@ def faults(options: KickerOptions) -> Iterator[tuple[str, str]]:
 
 def build(name: str, options: KickerOptions, pins: Pins) -> Kicker:
     """The device, its coil off; raises ActuatorError."""
-    output = pins.output(options.pin, active_high=options.active_high)
-    home, end = (
-        None if pin == NO_PIN else pins.switch(pin)
-        for pin in (options.home_switch, options.end_switch)
+    wiring = Wiring(
+        output=pins.output(options.pin, active_high=options.active_high),
+        home=switch_on(pins, options.home_switch),
+        end=switch_on(pins, options.end_switch),
     )
     return Kicker(
         name=name,
         route=options.route,
         limits=options.limits,
-        output=output,
+        wiring=wiring,
         on_s=options.on_ms / 1000,
-        home_switch=home,
-        end_switch=end,
     )
 
 
-class Kicker(Device):
+class Kicker(OnOff):
     """The push ends after `on_s`, whatever the switches say."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        route: str,
-        limits: Limits,
-        output: Output,
-        on_s: float,
-        home_switch: Switch | None = None,
-        end_switch: Switch | None = None,
+        self, *, name: str, route: str, limits: Limits, wiring: Wiring, on_s: float
     ) -> None:
-        super().__init__(name=name, routes={route: 1.0}, limits=limits)
-        self._output = output
+        super().__init__(name=name, route=route, limits=limits, wiring=wiring)
         self._on_s = on_s
-        self._home_switch = home_switch
-        self._end_switch = end_switch
-        self._closed = False
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
-        close_all((self._output, self._home_switch, self._end_switch))
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._output.on()

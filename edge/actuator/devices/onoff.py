@@ -5,10 +5,33 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from edge.actuator.devices.base import jammed, pause, until
+from edge.actuator.devices.base import Device, Limits, jammed, pause, until
 from edge.actuator.gpio import Output, Switch
 from edge.options import name_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One output and its switches."""
+
+    output: Output
+    home: Switch | None = None  # pressed at home
+    end: Switch | None = None  # pressed where it is sent
+
+
+class OnOff(Device):
+    """One output, one compartment; off is home."""
+
+    def __init__(self, *, name: str, route: str, limits: Limits, wiring: Wiring) -> None:
+        super().__init__(name=name, routes={route: 1.0}, limits=limits)
+        self._output = wiring.output
+        self._home_switch = wiring.home
+        self._end_switch = wiring.end
+
+    def _let_go(self) -> None:
+        close_all((self._output, self._home_switch, self._end_switch))
 
 
 def route_fault(text: str) -> str | None:

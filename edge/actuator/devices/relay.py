@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.actuator.devices.base import (
-    NO_PIN,
-    Device,
     DwellOptions,
-    Limits,
     jammed,
     pause,
     pin_option,
+    switch_on,
     switch_option,
     until,
 )
-from edge.actuator.devices.onoff import close_all, route_fault
-from edge.actuator.gpio import Output, Pins, Switch
+from edge.actuator.devices.onoff import OnOff, Wiring, route_fault
+from edge.actuator.gpio import Pins
 from edge.actuator.values import Order
 from edge.options import option
 
@@ -48,47 +45,30 @@ def faults(options: RelayOptions) -> Iterator[tuple[str, str]]:
 
 def build(name: str, options: RelayOptions, pins: Pins) -> Relay:
     """The device, off; raises ActuatorError."""
-    output = pins.output(options.pin, active_high=options.active_high)
-    feedback = None if options.feedback == NO_PIN else pins.switch(options.feedback)
+    wiring = Wiring(
+        output=pins.output(options.pin, active_high=options.active_high),
+        end=switch_on(pins, options.feedback),
+    )
     return Relay(
-        name=name, route=options.route, limits=options.limits, output=output, feedback=feedback
+        name=name,
+        route=options.route,
+        limits=options.limits,
+        wiring=wiring,
     )
 
 
-class Relay(Device):
-    """With feedback, a contact that welded or never closed is a jam."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        route: str,
-        limits: Limits,
-        output: Output,
-        feedback: Switch | None = None,
-    ) -> None:
-        super().__init__(name=name, routes={route: 1.0}, limits=limits)
-        self._output = output
-        self._feedback = feedback
-        self._closed = False
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
-        close_all((self._output, self._feedback))
+class Relay(OnOff):
+    """With feedback, its end switch, a contact that welded or never closed is a jam."""
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._output.on()
-        feedback = self._feedback
+        feedback = self._end_switch
         if feedback and not until(lambda: feedback.pressed, CONTACT_S, stop):
             raise jammed(self.name, "its contact did not close", feedback.pin, CONTACT_S)
         pause(0.0, stop)
 
     def _return(self) -> None:
         self._output.off()
-        feedback = self._feedback
+        feedback = self._end_switch
         if feedback and not until(lambda: not feedback.pressed, CONTACT_S):
             raise jammed(self.name, "its contact did not open", feedback.pin, CONTACT_S)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edge.actuator.devices.base import (
-    NO_PIN,
     Device,
     DwellOptions,
     Limits,
     jammed,
     pause,
     pin_option,
+    switch_on,
     switch_option,
     until,
 )
@@ -64,7 +64,6 @@ def faults(options: ServoOptions) -> Iterator[tuple[str, str]]:
 
 def build(name: str, options: ServoOptions, pins: Pins) -> ServoFlap:
     """The device, at home; raises ActuatorError, JammedError."""
-    switch = None if options.home_switch == NO_PIN else pins.switch(options.home_switch)
     servo = pins.servo(
         options.pin,
         span_deg=(options.min_deg, options.max_deg),
@@ -79,7 +78,7 @@ def build(name: str, options: ServoOptions, pins: Pins) -> ServoFlap:
         widest_deg=options.max_deg - options.min_deg,
         deg_per_s=options.deg_per_s,
         hold=options.hold,
-        home_switch=switch,
+        home_switch=switch_on(pins, options.home_switch),
     )
 
 
@@ -107,14 +106,8 @@ class ServoFlap(Device):
         self._hold = hold
         self._switch = home_switch
         self._angle: float | None = None  # unknown until it was home once
-        self._closed = False
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        with contextlib.suppress(Exception):  # lgpio.error is a plain one
-            self.home()
-        self._closed = True
+    def _let_go(self) -> None:
         with contextlib.suppress(Exception):
             self._servo.angle = None
         with contextlib.suppress(Exception):

@@ -63,9 +63,6 @@ class Simulated(Device):
         self._on_move = on_move
         self.moves = 0
 
-    def close(self) -> None:
-        self.position = "home"
-
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self.moves += 1
         if self._on_move:
@@ -77,6 +74,9 @@ class Simulated(Device):
     def _return(self) -> None:
         if self._travel_s:
             time.sleep(self._travel_s)
+
+    def _let_go(self) -> None:
+        """It holds no pins."""
 
 
 def _recorder(path: str) -> Callable[[Order], None]:
