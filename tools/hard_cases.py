@@ -132,7 +132,7 @@ def _cell(canvas: Canvas, case: Case, x: int, y: int) -> None:
     for row, (way, said) in enumerate(case.answers.items()):
         line = below + row * LINE_H
         canvas.text(way, x + SHOWN_W + 8, line, size=14, ink=FAINT)
-        _answer(canvas, case, said, x + SHOWN_W + 72, line)
+        _answer(canvas, case, said, x + SHOWN_W + 80, line)
 
 
 def _answer(canvas: Canvas, case: Case, said: Prediction, x: int, y: int) -> None:

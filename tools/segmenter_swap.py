@@ -146,7 +146,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         lines.append("| " + " | ".join(str(row[key]) for key in keys) + " |")
         if row["judged"] == "whole frame" and row is rows[0]:
-            lines.append("| difference | needs the empty tray | " + "- | " * (len(heads) - 2))
+            lines.append("| difference | needs the empty tray |" + " - |" * (len(heads) - 2))
     return "\n".join(lines)
 
 
