@@ -28,7 +28,7 @@ from edge.preprocess import squeeze
 from edge.shipped import samples, shipped
 from edge.store import Row, Store
 from edge.values import Message
-from tests.harness import Mosquitto
+from tests.harness import Mosquitto, wait_for
 from tools.bench.live import FPS
 from tools.bench.timing import Spent, interleaved
 
@@ -37,7 +37,7 @@ DEPTHS = (0, 1_000, 10_000, 100_000, 1_000_000)
 RATES = (20, 50, 100, 200, 300, 400)  # frames a second
 PAYLOAD = b"{" + b"x" * 558 + b"}"  # as long as a decision's event
 FILL = 10_000  # rows in one commit
-SETTLE_S, HEALTH_S = 3.0, 2
+SETTLE_S, HEALTH_S, END_S = 2.0, 2, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,7 @@ def _at_rate(folder: Path, port: int, load: Load, seconds: float) -> AtRate:
     client.subscribe([("bins/v1/+/+/decision", 1), ("bins/v1/+/+/health", 1)])
     client.loop_start()
     with _daemon(folder, port, load) as pid:
+        wait_for(lambda: heard, what="the first decision")  # however long the start takes
         time.sleep(SETTLE_S)
         began_s, cpu_began_s = time.time(), _cpu_s(pid)
         time.sleep(seconds)
@@ -211,7 +212,7 @@ def _daemon(folder: Path, port: int, load: Load) -> Iterator[int]:
             raise RuntimeError(f"the daemon ended by itself with {process.returncode}; see above")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(END_S)
 
 
 def _cpu_s(pid: int) -> float:
