@@ -8,6 +8,8 @@ CPUs, where torch has no such layer, over each process's share, and process 0's 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,8 +96,12 @@ def world(device: str) -> Iterator[World]:
     if device.startswith("cuda"):
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    # DistributedDataParallel imports it; where a group stands already, it keeps that for ever, and
+    # gloo's threads go on into the end of the process, where they now and then abort it.
+    importlib.import_module("torch._dynamo")
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
+        gc.collect()  # a wrapped network in a cycle of references keeps the group, too
