@@ -271,7 +271,7 @@ class MonitorContract:
         assert any("Nothing is stored" in text for text in monitor.monitor.troubles())
         end()
         self._wait(monitor, EVENTS, 310)
-        assert not monitor.monitor.ingest.trouble
+        wait_for(lambda: not monitor.monitor.ingest.trouble, what="no trouble", timeout_s=40)
 
     @staticmethod
     def _wait(monitor: RunningMonitor, sql: str, wanted: int) -> None:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from edge.fleet.flusher import PostgresLog
 from tests.fleet_contract import MonitorContract
-from tests.fleet_harness import NO_POSTGRES, NUMBERS, POSTGRES_BIN, PostgresCluster, postgres
+from tests.fleet_harness import (
+    NO_POSTGRES,
+    NUMBERS,
+    POSTGRES_BIN,
+    Bin,
+    PostgresCluster,
+    RunningMonitor,
+    Voice,
+    postgres,
+    settings_for,
+)
+from tests.harness import Mosquitto, wait_for
 
+# Commits stay in the server's memory until somebody asks for the disk.
+FORGETFUL = ("wal_writer_delay=10s", "wal_writer_flush_after=1GB")
 pytestmark = [
     pytest.mark.mosquitto,
     pytest.mark.slow,
@@ -39,3 +56,44 @@ class TestOnPostgres(MonitorContract):
             return cluster.start
 
         return begin
+
+
+def test_a_server_that_forgets_what_it_committed_is_told_again(
+    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are seen before they are flushed; a server that is killed then takes them back. The
+    monitor stores them again, though the broker, which it is still connected to, tells none twice.
+    """
+    let, flush = threading.Event(), PostgresLog.flush
+
+    def late(log: PostgresLog) -> None:
+        assert let.wait(60)
+        flush(log)
+
+    monkeypatch.setattr(PostgresLog, "flush", late)
+    with postgres(fsync=True, options=FORGETFUL) as cluster:
+        settings = settings_for(mosquitto.port, tmp_path, url=cluster.database("fleet"))
+        monitor, voice, bin_ = (
+            RunningMonitor(settings).wait_connected(),
+            Voice(mosquitto.port),
+            Bin(),
+        )
+        voice.say(bin_.birth(), *[bin_.event() for _ in range(50)])
+
+        def there() -> bool:
+            try:
+                return bool(monitor.scalar("SELECT count(*) FROM event") == 50)
+            except sa.exc.SQLAlchemyError:
+                return False  # the server is away
+
+        wait_for(there, what="50 events, not flushed", timeout_s=30)
+        figures = monitor.monitor.figures
+        assert figures.kept._sum.get() == 0  # none is acknowledged
+        cluster.stop()
+        cluster.start()
+        let.set()
+        wait_for(lambda: figures.kept._sum.get() > 0, what="acknowledgement", timeout_s=60)
+        wait_for(there, what="50 events again", timeout_s=30)
+        assert monitor.monitor.subscriber.connections == 1
+        voice.close()
+        monitor.close()
