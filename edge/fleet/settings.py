@@ -43,8 +43,8 @@ class StoreOptions:
     batch_rows: int = option(5000, "Most messages in one transaction.", low=1, high=20000)
     durable: bool = option(
         True,
-        "Flush the disk before a batch is acknowledged. False: a power cut of this host may lose "
-        "the last seconds, which the bins are then asked for again; for slow disks.",
+        "Acknowledge a message when the disk has it; it is seen before. False: a power cut may lose "
+        "the last seconds, which the bins are then asked for again.",
     )
     linger_ms: int = option(
         100, "How long a batch waits for more messages.", low=0, high=2000, unit="ms"
@@ -92,7 +92,10 @@ class MqttOptions:
         "+", "The site to watch; +: all.", check=lambda text: name_fault(text.replace("+", "x", 1))
     )
     in_flight: int = option(
-        5000, "Messages that the broker sends ahead of our storing them.", low=20, high=65535
+        20_000,
+        "Messages that the broker sends ahead of the disk; ten seconds of flushing at 2,000 a second.",
+        low=20,
+        high=65535,
     )
     session_hours: float = option(
         24.0, "How long the broker keeps messages while we are away.", low=0, high=8760, unit="h"
