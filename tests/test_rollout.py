@@ -64,7 +64,7 @@ def test_a_model_that_learned_wrong_labels_is_refused_before_it_decides_anything
     """Without shadow, known pictures alone stop the rollout; the repaired one reaches all bins."""
     from tools.rollout import refused
 
-    assert refused(fleet, share=0.34, shadow=0, count=60)
+    assert refused(fleet, share=0.5, shadow=0, count=60)
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_repaired_model_reaches_bins_that_run_the_worse_one(fleet: Fleet) -> N
     """It differs from the bad one on every fifth item, in shadow too, and is not refused for it."""
     from tools.rollout import repaired
 
-    assert repaired(fleet, share=0.34, shadow=40, count=60)
+    assert repaired(fleet, share=0.5, shadow=40, count=60)
 
 
 @pytest.mark.trainer

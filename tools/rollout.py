@@ -58,7 +58,7 @@ CHALLENGE = ROOT / "tests" / "data" / "challenge"
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 WRONG = 0.2  # of the pictures
 ITEM_S = 0.2  # between two items of a bin
-FIRST_ITEMS = 20  # of each bin, before anything changes
+FIRST_ITEMS = 10  # of each bin, before anything changes
 PATIENCE_S = 600.0  # with a machine that does other things as well
 
 
