@@ -43,7 +43,7 @@ class StoreOptions:
     batch_rows: int = option(5000, "Most messages in one transaction.", low=1, high=20000)
     durable: bool = option(
         True,
-        "Acknowledge a message when the disk has it; it is seen before. False: a power cut may lose "
+        "Acknowledge messages when the disk has them. False: a power cut of this host may lose "
         "the last seconds, which the bins are then asked for again.",
     )
     linger_ms: int = option(
@@ -93,7 +93,7 @@ class MqttOptions:
     )
     in_flight: int = option(
         20_000,
-        "Messages that the broker sends ahead of the disk; ten seconds of flushing at 2,000 a second.",
+        "Messages that the broker sends ahead of the disk: 20 s of 1,000 a second.",
         low=20,
         high=65535,
     )
