@@ -134,13 +134,14 @@ def test_the_decision_asks_for_its_answer_with_correlation_data(
     mosquitto: Mosquitto, write: Write, run_daemon: Run
 ) -> None:
     """MQTT 5: response topic and correlation data are there for any subscriber to use."""
+    log = mosquitto.folder / "mosquitto.log"
     tool = ["mosquitto_sub", "-V", "5", "-p", str(mosquitto.port), "-t", f"{TOPIC}/decision"]
     listener = subprocess.Popen(
         [*tool, "-C", "1", "-F", "%R|%D|%p"], stdout=subprocess.PIPE, text=True
     )
-    time.sleep(0.3)
+    wait_for(lambda: "decision (QoS 0)" in log.read_text(), what="a subscriber")
     run_daemon(write(mosquitto.port))
-    out, _ = listener.communicate(timeout=10)
+    out, _ = listener.communicate(timeout=200)
     topic, correlation, payload = out.strip().split("|", 2)
     assert topic == f"{TOPIC}/ack" and correlation == json.loads(payload)["id"]
 
@@ -187,6 +188,8 @@ def test_a_reply_topic_of_ones_own_is_answered_with_its_correlation(
     wait_for(lambda: "free to move" in actuator.log, what="the bin heard of")
     tool = ["mosquitto_sub", "-V", "5", "-p", str(mosquitto.port), "-t", "plc/answers"]
     replies = subprocess.Popen([*tool, "-C", "1", "-F", "%D|%p"], stdout=subprocess.PIPE, text=True)
+    log = mosquitto.folder / "mosquitto.log"
+    wait_for(lambda: "plc/answers (QoS 0)" in log.read_text(), what="a subscriber")
     listener = listen(mosquitto.port)
     order = {
         **{"v": 1, "id": "plc-1", "site": "test", "bin": "b1", "outcome": "sorted"},
@@ -195,7 +198,7 @@ def test_a_reply_topic_of_ones_own_is_answered_with_its_correlation(
     for topic in (f"{TOPIC}/state", "plc/answers"):
         ask = ["-D", "publish", "response-topic", topic, "-D", "publish", "correlation-data", "k7"]
         publish(mosquitto.port, f"{TOPIC}/decision", json.dumps(order), *ask)
-    out, _ = replies.communicate(timeout=10)
+    out, _ = replies.communicate(timeout=200)
     correlation, payload = out.strip().split("|", 1)
     assert correlation == "k7" and json.loads(payload)["result"] == "done"
     wait_for(lambda: len(listener.of("ack")) == 2, what="both on the bin's own topic")
@@ -401,7 +404,7 @@ def test_a_broker_that_goes_takes_the_actuator_home(
     time.sleep(1.0)
     assert len(moved(tmp_path)) == count
     mosquitto.start()
-    wait_for(lambda: len(moved(tmp_path)) > count + 2, what="movements again", timeout_s=20)
+    wait_for(lambda: len(moved(tmp_path)) > count + 2, what="movements again")
     assert daemon.alive() and actuator.alive()
 
 
@@ -565,7 +568,7 @@ def test_the_actuator_command_says_what_it_needs(write: Write, mode: str) -> Non
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=20,
+        timeout=200,
     )
     assert result.returncode == 2 and 'set mode = "broker"' in result.stderr
     assert f"actuator.mode = '{mode}'" in result.stderr

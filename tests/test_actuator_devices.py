@@ -191,7 +191,7 @@ def test_broken_off_goes_home_at_once(make: Make, kind: str) -> None:
     started_s = time.monotonic()
     with pytest.raises(BrokenOffError):
         device.move(order(), stop=stop)
-    assert time.monotonic() - started_s < 1.0
+    assert time.monotonic() - started_s < 2.5
     assert device.position == "home" and is_safe(kind, metal)
     metal.outputs.clear()
     with pytest.raises(BrokenOffError):

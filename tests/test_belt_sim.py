@@ -150,18 +150,18 @@ def test_page_serves_the_line_on_loopback_and_nothing_else() -> None:
     line = Line(Setup(items=3))
     with Page(line, port=0) as page:
         assert page.address.startswith("http://127.0.0.1:")
-        html = urllib.request.urlopen(page.address, timeout=5).read().decode()
+        html = urllib.request.urlopen(page.address, timeout=200).read().decode()
         assert "http://" not in html and "https://" not in html  # nothing from elsewhere
-        scene = json.loads(urllib.request.urlopen(page.address + "scene", timeout=5).read())
+        scene = json.loads(urllib.request.urlopen(page.address + "scene", timeout=200).read())
         assert scene["layout"]["diverters_mm"]["glass"] == 900
-        counts = json.loads(urllib.request.urlopen(page.address + "counts", timeout=5).read())
+        counts = json.loads(urllib.request.urlopen(page.address + "counts", timeout=200).read())
         assert counts["items"] == 3 and not counts["finished"]
         sprite = line.world.sprites[0].file
-        picture = urllib.request.urlopen(f"{page.address}sprites/{sprite}", timeout=5).read()
+        picture = urllib.request.urlopen(f"{page.address}sprites/{sprite}", timeout=200).read()
         assert picture[:4] == b"RIFF"
         for path in ("sprites/../page.py", "sprites/%2e%2e/page.py", "page.py"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(page.address + path, timeout=5)
+                urllib.request.urlopen(page.address + path, timeout=200)
         taken = int(page.address.rsplit(":", 1)[1].strip("/"))
         with (
             pytest.raises(SmartbinError, match=f"port {taken} .* cannot be had"),
@@ -187,7 +187,7 @@ def test_hundred_items_at_three_hundred_a_minute(encoder: bool) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=110,
+        timeout=200,
         check=True,
     )
     figures = Figures(**json.loads(result.stdout))

@@ -219,7 +219,7 @@ def test_frames_are_numbered_from_one_and_never_older_than_the_last(
     assert [frame.seq for frame in frames] == [1, 2, 3, 4]
     times_s = [frame.captured_s for frame in frames]
     assert times_s == sorted(times_s)
-    assert 0 <= time.monotonic() - times_s[-1] < 0.5
+    assert 0 <= time.monotonic() - times_s[-1] < 10
 
 
 def test_a_closed_camera_says_so_and_closes_again(opened: Callable[..., Camera]) -> None:

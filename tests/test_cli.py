@@ -19,7 +19,7 @@ Write = Callable[..., Path]
 
 def smartbin(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edge.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
 
 
 def test_version_and_help() -> None:

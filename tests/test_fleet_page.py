@@ -42,7 +42,7 @@ def monitor(tmp_path: Path) -> Iterator[RunningMonitor]:
 @contextmanager
 def visitor(monitor: RunningMonitor, name: str = "") -> Iterator[httpx.Client]:
     """A browser, logged in where a name is given."""
-    with httpx.Client(base_url=monitor.url, follow_redirects=True, timeout=30) as client:
+    with httpx.Client(base_url=monitor.url, follow_redirects=True, timeout=200) as client:
         if name:
             answer = client.post("/login", data={"name": name, "password": PASSWORD})
             assert answer.status_code == 200 and "log out" in answer.text

@@ -9,7 +9,7 @@ import pytest
 from tests.harness import free_port
 from tools.loop import a_line, chaos, latency
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def figures(table: str, row: str) -> list[float]:

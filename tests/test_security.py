@@ -137,7 +137,7 @@ class Fleet:
     def publish(self, user: str, topic: str, payload: str) -> None:
         command = [shutil.which("mosquitto_pub", path=SEARCH), "-p", str(self.broker.port)]
         rest = ["-q", "1", "-t", topic, "-m", payload, *self.login(user)]
-        subprocess.run([*command, *rest], check=False, timeout=10)  # type: ignore[list-item]
+        subprocess.run([*command, *rest], check=False, timeout=200)  # type: ignore[list-item]
 
 
 @pytest.fixture

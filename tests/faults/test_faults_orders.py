@@ -79,7 +79,7 @@ def test_commands_without_end_do_not_stop_the_work(broker: Mosquitto, make_bin: 
     thread.start()
     try:
         bin_.wait_log("wait already")
-        bin_.wait_items(20, timeout_s=10)
+        bin_.wait_items(20)
     finally:
         over.set()
         thread.join()

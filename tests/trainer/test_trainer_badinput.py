@@ -41,7 +41,7 @@ def cli(*arguments: str, most_bytes: int | None = None) -> subprocess.CompletedP
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         preexec_fn=limit,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
@@ -230,7 +230,7 @@ bundles.write_pair(Path(sys.argv[1]), network, tiny_card(network) | {"version": 
 
 def write_killed(path: Path, at: int, version: int) -> int:
     command = [sys.executable, "-c", KILLED, str(path), str(at), str(version)]
-    return subprocess.run(command, cwd=ROOT, timeout=60).returncode
+    return subprocess.run(command, cwd=ROOT, timeout=200).returncode
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])

@@ -185,7 +185,7 @@ def test_all_quick_goes_from_a_folder_to_a_bundle(tmp_path: Path) -> None:
     command += ["--masks", str(tmp_path / "masks"), "--run", str(tmp_path / "run")]
     command += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=110, env={**os.environ, "COLUMNS": "200"}
+        command, capture_output=True, text=True, timeout=200, env={**os.environ, "COLUMNS": "200"}
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)

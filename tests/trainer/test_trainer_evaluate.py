@@ -27,7 +27,7 @@ BLOCK_TORCH = "import sys; sys.modules['torch'] = None; from trainer.cli import 
 def train_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
     """smartbin-train as on a machine without torch."""
     command = [sys.executable, "-c", BLOCK_TORCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
 def test_evaluate_says_what_the_classifier_says(

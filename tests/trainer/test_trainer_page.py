@@ -86,7 +86,12 @@ def test_onnxruntime_is_told_to_be_quiet_before_it_is_loaded() -> None:
     )
     bare = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=bare, timeout=60
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=bare,
+        timeout=200,
     )
     assert done.stdout.strip() == "1", done.stderr
 
@@ -115,12 +120,12 @@ def test_the_page_builds_without_analytics(eye: page.Eye) -> None:
 def test_the_page_answers_on_loopback_under_its_policy(address: str) -> None:
     """127.0.0.1 alone; nothing from elsewhere may load; another host's name is refused."""
     assert address.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(address, timeout=20) as answer:
+    with urllib.request.urlopen(address, timeout=200) as answer:
         assert answer.status == 200
         assert "default-src 'self'" in answer.headers["content-security-policy"]
     strange = urllib.request.Request(address, headers={"Host": "example.org"})
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(strange, timeout=20)
+        urllib.request.urlopen(strange, timeout=200)
 
 
 @with_gradio

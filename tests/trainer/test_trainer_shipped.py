@@ -89,7 +89,7 @@ def test_classify_agrees_with_evaluate_to_the_picture(tmp_path: Path) -> None:
     evaluate(INT8, photos, tmp_path / "p.csv")
     found = {row["file"]: row["found"] for row in csv.DictReader((tmp_path / "p.csv").open())}
     command = [sys.executable, "-m", "edge.cli", "classify", "--json", *map(str, photos.paths)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == len(photos)
