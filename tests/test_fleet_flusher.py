@@ -27,7 +27,7 @@ class SlowDisk:
         self.opened += 1
 
     def flush(self) -> None:
-        assert self.let.acquire(timeout=30)
+        assert self.let.acquire(timeout=200)
         if self.fails:
             self.fails = False
             raise OSError(5, "Input/output error")
