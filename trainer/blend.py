@@ -56,9 +56,13 @@ def blend(
     out: Path,
     *,
     shares: Sequence[float] = SHARES,
+    by_photos: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> list[Blend]:
-    """Try the shares on validation and write the best as a best.pt that can go on or be packed."""
+    """Try the shares on validation and write the best as a best.pt that can go on or be packed.
+
+    The best is that of photos and swapped surfaces alike, or with `by_photos` of the photos.
+    """
     trained, ends = load_trained(first), (averaged(first), averaged(second))
     tried = []
     for share in shares:
@@ -66,7 +70,7 @@ def blend(
         tried.append(Blend(share, _score(trained, val)))
         accuracy, swapped = tried[-1].score.accuracy, tried[-1].score.swapped
         say(f"share {share:.2f}: {accuracy:.2%}, swapped {(swapped or 0):.2%}")
-    best = max(tried, key=lambda one: one.score.rank)
+    best = max(tried, key=lambda one: one.score.accuracy if by_photos else one.score.rank)
     content: dict[str, Any] = checkpoint.load(first)
     content["state"] = mixed(*ends, best.share)
     content["val_accuracy"] = best.score.accuracy
@@ -76,7 +80,7 @@ def blend(
             "of": names,
             "share": best.share,
             "tried": list(shares),
-            "chosen_by": "validation",
+            "chosen_by": "validation photos" if by_photos else "validation",
         }
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -85,8 +89,11 @@ def blend(
 
 
 def _recipe_of(path: Path) -> str:
-    """Name of the recipe of a best.pt or a last.pt."""
-    return parse_recipe(checkpoint.load(path)["recipe"], where=str(path)).name
+    """Name of the recipe of a best.pt or a last.pt; of a blend, what it was blended from."""
+    content = checkpoint.load(path)
+    if made := content.get("notes", {}).get("blend"):
+        return f"{' + '.join(made['of'])} ({made['share']:g} of the second)"
+    return parse_recipe(content["recipe"], where=str(path)).name
 
 
 def _score(trained: Trained, val: ValSet) -> Score:

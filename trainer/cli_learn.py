@@ -90,6 +90,9 @@ def blend(
     out: Annotated[Path, typer.Option("--out", help="Folder for the blend's best.pt.")],
     val_names: ValNames = None,
     masks: Masks = None,
+    by_photos: Annotated[
+        bool, typer.Option("--by-photos", help="Choose by the photos, not by swapped ones too.")
+    ] = False,
 ) -> None:
     """Weights between two trainings of one network, the share chosen on validation."""
     from trainer.blend import blend as run
@@ -100,7 +103,7 @@ def blend(
 
     spec = preprocessing_of(load_trained(first).recipe)
     val = build_val(scan(data, val_names), spec, masks)
-    run(first, second, val, out, say=typer.echo)
+    run(first, second, val, out, by_photos=by_photos, say=typer.echo)
     typer.echo(f"{out / 'best.pt'}: to go on from, or for `quantize --run {out}`")
 
 

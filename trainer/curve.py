@@ -26,6 +26,7 @@ from trainer.splits import Ints, Split
 Say = Callable[[str], object]
 FIELDS = ("pictures", "seed", "epochs", "accuracy", "macro_f1", "best_epoch_accuracy")
 LEAST_POINTS = 3  # sizes that a power law is drawn through
+MOST_DECADES = 12.0  # nobody has more pictures; a law that asks for more asks for something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Law:
         """Pictures after which the error is `error`; infinite where more pictures do not help."""
         if self.power <= 0:
             return math.inf
-        return float((self.factor / error) ** (1 / self.power))
+        decades = math.log10(self.factor / error) / self.power
+        return 10.0**decades if decades < MOST_DECADES else math.inf
 
 
 def fitted(pictures: Sequence[float], errors: Sequence[float]) -> Law:
