@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from edge.errors import UsageError
 from tests.trainer.synthetic import TINY_RECIPE, write_photos
 from trainer.curve import Law, as_text, fitted, part_of
 from trainer.data import scan
+
+pytestmark = pytest.mark.trainer
 
 TARGETS = np.repeat(np.arange(3, dtype=np.int64), 20)
 
@@ -53,10 +57,8 @@ def test_the_law_is_found_again() -> None:
         fitted(sizes, [0.2, 0.1, 0.0])
 
 
-@pytest.mark.trainer
 def test_the_command_trains_each_part_once_for_as_many_steps(tmp_path: Path) -> None:
     """Three sizes of made-up pictures; run again, nothing is trained."""
-    pytest.importorskip("torch")
     from typer.testing import CliRunner
 
     from trainer.cli import app
