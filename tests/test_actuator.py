@@ -162,7 +162,9 @@ def test_delivered_again_it_moves_once(
     wait_for(lambda: "free to move" in actuator.log, what="the actuator")
     wait_for(lambda: moved(tmp_path), what="a movement")
     first = moved(tmp_path)[0]
-    (decision,) = [d for d in payloads(listener.of("decision")) if d["id"] == first]
+    sent = lambda: [d for d in payloads(listener.of("decision")) if d["id"] == first]  # noqa: E731
+    wait_for(sent, what="the decision as others hear it")
+    (decision,) = sent()
     again = json.dumps({**decision, "expires_ms": 60_000})  # so that the ledger alone forbids it
     for _ in range(5):
         publish(mosquitto.port, f"{TOPIC}/decision", again)
