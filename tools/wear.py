@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def typical_event(seq: int) -> Message:
     return event_message(origin.topics, decision_payload(origin, decision, stamp))
 
 
+def _end_of_folding() -> None:
+    """The next item is most of a minute away: the log is folded long before."""
+    for thread in threading.enumerate():
+        if thread.name == "outbox-fold":
+            thread.join()
+
+
 def wear(items: int, folder: Path) -> float:
     """Bytes written for so many events."""
     clock = Clock()
@@ -54,6 +62,7 @@ def wear(items: int, folder: Path) -> float:
             outbox.forget(stored.key)
         clock.now_s += 86400 / items
         outbox.maintain()
+        _end_of_folding()
         os.sync()
     outbox.close()
     os.sync()
