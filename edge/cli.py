@@ -296,7 +296,7 @@ def simulate(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="A fleet.toml: its [mqtt] names broker and login."),
+        typer.Option("--config", "-c", help="A fleet.toml, which names broker and login."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another fleet.")] = 1,
     site: Annotated[str, typer.Option(help="Of every bin; another for a second process.")] = "sim",

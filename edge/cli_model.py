@@ -75,7 +75,8 @@ def install(
     version: Annotated[int, typer.Option("--version", help="A signed release.")],
     config: ConfigPath = Path("config.toml"),
     new_labels: Annotated[
-        bool, typer.Option("--new-labels", help="It may sort other classes; adapt [routes].")
+        bool,
+        typer.Option("--new-labels", help="It may sort other classes; adapt the routes."),
     ] = False,
 ) -> None:
     """Fetch a signed release and put it on trial from the next start; stop the daemon before."""

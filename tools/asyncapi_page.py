@@ -90,7 +90,7 @@ def _schema(schema: Node, document: Node) -> list[str]:
         for form in forms:
             kind = _resolved(form, document)
             title = kind["properties"].get("type", {}).get("const") or form["$ref"]
-            lines += [f"### type {title}", *_described(kind), "", *_schema(kind, document), ""]
+            lines += [f"### type {title}", *_schema(kind, document), ""]
         return lines
     lines = [*_described(body), "| key | type | what |", "|---|---|---|"]
     return lines + _keys(body, document, prefix="")

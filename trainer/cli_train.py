@@ -156,7 +156,7 @@ def search(
         "search.db"
     ),
     space: Annotated[
-        Path | None, typer.Option(help='TOML of [space."SECTION.KEY"]; default: 6 settings.')
+        Path | None, typer.Option(help="TOML, a table space.SECTION.KEY each; default: 6 settings.")
     ] = None,
     best: Annotated[Path, typer.Option(help="Where the best recipe is written.")] = Path(
         "best.toml"
