@@ -550,6 +550,7 @@ def test_exact_chances_are_those_of_the_tables() -> None:
     assert tail(0, 0, 0.3) == 1
     assert tail(1, 10, 0.01) == pytest.approx(1 - 0.99**10)
     assert tail(2, 3, 0.5) == pytest.approx(0.5)
+    assert tail(1, 20_000, 0.0001) == pytest.approx(1 - 0.9999**20_000)
     assert paired(7, 0) == pytest.approx(1 / 128)
     assert paired(12, 1) == pytest.approx(14 / 8192)
     assert paired(3, 3) > 0.5
@@ -624,6 +625,8 @@ def test_one_of_many_canaries_does_not_stop_a_rollout() -> None:
     ruled = [rule(good, good, n, least_items=200, bins=b).action for n, b in ((1, 2), (1, 100))]
     assert ruled == ["stop", "go"]
     assert rule(good, good, 3, least_items=200, bins=100).action == "stop"
+    assert rule(good, good, 1, least_items=200, bins=5000).action == "go"
+    assert rule(good, good, 100, least_items=200, bins=5000).action == "stop"
 
 
 class Fielded:

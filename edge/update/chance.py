@@ -34,9 +34,14 @@ def paired(losses: int, gains: int) -> float:
 
 
 def tail(hits: int, n: int, share: float) -> float:
-    """Chance of `hits` or more of `n` where each comes with `share`; 1 where n is 0."""
+    """Chance of `hits` or more of `n` where each comes with `share`, which is neither 0 nor 1."""
+    if hits <= 0:
+        return 1.0
+    # In logarithms: of some 1,030 on, the number of ways is too large for a float.
+    yes, no, ways = math.log(share), math.log1p(-share), math.lgamma(n + 1)
     return math.fsum(
-        math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(hits, n + 1)
+        math.exp(ways - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
+        for k in range(hits, n + 1)
     )
 
 

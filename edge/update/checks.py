@@ -102,7 +102,7 @@ def check_canaries(
                 f"canary pictures: {found.right} of {found.canaries} right, the {word} model has "
                 f"{found.right_before}: it is wrong on {found.losses} that the other has right, "
                 f"and right on {found.gains} that it has not; chance does this to an equally good "
-                f"model once in {1 / paired(found.losses, found.gains):,.0f} times",
+                f"model once in {1 / max(paired(found.losses, found.gains), 1e-12):,.0f} times",
                 lasting=True,
             )
     return matches[0]
