@@ -306,6 +306,7 @@ class Updater:
                 yield item
         finally:
             self._watching = False
+            self._drain()  # whole frames, which nobody would look at any more
 
     def _drain(self) -> None:
         with contextlib.suppress(queue.Empty):
