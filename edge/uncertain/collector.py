@@ -94,7 +94,8 @@ class PictureCollector:
     def close(self) -> None:
         """End; what waits in memory is not kept any more."""
         self._stop.set()
-        self._thread.join(2.0)
+        if self._thread.is_alive():
+            self._thread.join(2.0)
 
     def see(self, pixels: Pixels, decision: Decision, payload: dict[str, Any]) -> None:
         """An item was decided; `pixels` is the newest whole frame that voted."""
