@@ -37,6 +37,12 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE INDEX IF NOT EXISTS urgent ON event (id) WHERE urgent;
 """
+# Of the connection that folds: who begins the log anew also cuts it to its limit.
+FOLDING = """
+PRAGMA synchronous=NORMAL;
+PRAGMA wal_autocheckpoint=0;
+PRAGMA journal_size_limit=1048576;
+"""
 PROBE = "PRAGMA user_version=1;"  # writes a page; SQLite opens what it may only read as well
 FOLD_AT = 300  # commits, of some three pages each
 # Other processes are kept out, and the log's index stays in memory instead of a third file; but
@@ -198,7 +204,7 @@ class Store:
     def _fold(self) -> None:
         """In the thread of its own; a fault of the disk is met, and told, by the next commit."""
         with suppress(sqlite3.Error), closing(_connection(self._path)) as db:
-            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(FOLDING)
             _, pages, folded = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if pages == folded:
                 # The next commit begins the log anew and waits for the disk once: be it this one.

@@ -94,6 +94,17 @@ def test_a_fold_brings_the_log_into_the_file_and_begins_it_anew(
     assert (tmp_path / "o.db-wal").stat().st_size <= log_bytes
 
 
+def test_a_fold_cuts_a_log_that_grew_long(store: Store, tmp_path: Path) -> None:
+    """Else the most that ever was in it stays taken on the card."""
+    big = Row(0, False, 0.0, "t", bytes(10_000))
+    for _ in range(FOLD_AT):
+        store.insert([big])
+    assert (tmp_path / "o.db-wal").stat().st_size > 2_000_000
+    store.fold()
+    store._await_fold()
+    assert (tmp_path / "o.db-wal").stat().st_size <= 1_048_576
+
+
 def test_no_event_is_lost_between_commits_and_folds_without_end(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
