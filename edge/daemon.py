@@ -1,7 +1,7 @@
 """The long-running daemon: builds the parts, then loops over frames, commands and the outbox.
 
-Threads: this one loops. `edge.mqtt` has its own two, which only hand over. The camera is a process
-of its own.
+Threads: this one loops. Beside it, `edge.mqtt` has one that only hands over, and devices, kept
+pictures and updates have theirs. The camera is a process of its own.
 """
 
 from __future__ import annotations

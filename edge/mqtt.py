@@ -43,8 +43,9 @@ class Link:
     """A connection that heals itself; publishing never waits for the network.
 
     `on_connect` is called, in the network thread, after every accepted connection, and may publish.
-    `on_message` and `on_ack(connection, mid, accepted)` are called in that thread too and must
-    only hand over: who publishes meanwhile waits for them, and must hold no lock that they take.
+    `on_message` and `on_ack(connection, mid, accepted)` are called in that thread too, the latter
+    also in that of who publishes, and must only hand over: who publishes meanwhile waits for them,
+    and must hold no lock that they take.
     """
 
     def __init__(
@@ -173,6 +174,8 @@ class Link:
         self._let_in = False
         self._broken.clear()
         self._answered.clear()
+        if self._stop.is_set():  # `stop` has broken what was before; nobody would end this one
+            return False
         self._client = client
         self.connection += 1
         try:

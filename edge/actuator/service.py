@@ -1,7 +1,7 @@
 """`smartbin actuator`: hears one bin's decisions, moves, answers; home whenever in doubt.
 
-Threads: `run` watches over the connection and the bin's silence; each device has its own; paho's
-brings messages and only hands over.
+Threads: `run` watches over the connection and the bin's silence; each device has its own; that of
+`edge.mqtt` brings messages and only hands over.
 """
 
 from __future__ import annotations
