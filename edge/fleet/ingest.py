@@ -99,7 +99,10 @@ class Ingest:
 
     def _run(self) -> None:
         while not (self._stop.is_set() and self._waiting.empty()):
-            for stored in self._flusher.take_back():
+            back = self._flusher.take_back()
+            if back:
+                self._writer.forget()
+            for stored in back:
                 self._write(stored.messages, stored.batch)
             messages = self._gather()
             if messages:
@@ -172,7 +175,7 @@ class Ingest:
         return Written(events, duplicates, refused)
 
     def _failed(self, error: Exception) -> None:
-        self._writer.forget_names()
+        self._writer.forget()
         self._figures.failures.inc()
         self._figures.store_up.set(0)
         why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -88,9 +88,12 @@ class Writer:
         for id_, site, name in db.execute(sa.select(table.c.id, table.c.site, table.c.name)):
             self._ids[site, name] = id_
 
-    def forget_names(self) -> None:
-        """After a failed transaction: a number that was given in it may not be there."""
+    def forget(self) -> None:
+        """After a transaction that failed, or that the server may have taken back: what was
+        numbered, marked and kept in it may not be there."""
         self._ids.clear()
+        self._marked.clear()
+        self._kept_health.clear()
 
     def _events(
         self, db: sa.Connection, batch: Batch, now_ts: float, marked: set[tuple[int, int]]
