@@ -9,9 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from edge.fleet import flusher, schema
-from edge.fleet.batch import Batch, Heard
+from edge.fleet.batch import Batch, Heard, Sorter
 from edge.fleet.database import Database
+from edge.fleet.figures import Figures
 from edge.fleet.flusher import Flusher, NoFlush, SqliteLog, Stored
+from edge.fleet.ingest import Ingest
+from edge.fleet.intake import Limits
+from edge.fleet.writer import Writer
 from tests.harness import wait_for
 
 
@@ -82,6 +86,30 @@ def test_what_a_server_may_have_forgotten_is_given_back_in_order() -> None:
     wait_for(lambda: not flusher_.trouble, what="no trouble")
     assert disk.opened == 2
     flusher_.stop()
+
+
+def test_health_alone_does_not_wait_for_the_flush(tmp_path: Path) -> None:
+    """The broker sends it whether it is acknowledged or not: while a disk does not flush, it would
+    fill the memory."""
+    database, figures = Database(f"sqlite:///{tmp_path / 'f.db'}"), Figures()
+    database.prepare()
+    sorter = Sorter(limits=Limits(clock_ahead_s=60, clock_behind_s=60))
+    ingest = Ingest(
+        sorter=sorter,
+        writer=Writer(database, identities=sorter.identities, max_bins=9, health_every_s=60),
+        figures=figures,
+        acknowledge=lambda messages: None,
+        disk=SlowDisk(),
+        batch_rows=10,
+        linger_s=0.0,
+        max_waiting=100,
+    )
+    ingest.start()
+    ingest.take(Heard("bins/v1/s/b/health", b"{}", 0, 1, 1, True, 0.0))
+    wait_for(lambda: figures.batch_rows._sum.get() == 1, what="a batch")
+    assert ingest._flusher._waiting == []
+    ingest.stop()
+    database.close()
 
 
 def test_sqlite_flushes_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

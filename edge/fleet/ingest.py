@@ -153,7 +153,8 @@ class Ingest:
                 written = self._one_by_one(messages)
                 break
         self._succeeded()
-        self._flusher.add(Stored(messages, batch), epoch=epoch)
+        if any(heard.qos for heard in messages):  # else the broker waits for none: no bound
+            self._flusher.add(Stored(messages, batch), epoch=epoch)
         return written
 
     def _one_by_one(self, messages: list[Heard]) -> Written:
