@@ -138,8 +138,10 @@ def test_restarted_broker_loses_no_event(
     broker.stop()
     seen = daemon.log.count("item ")
     wait_for(lambda: daemon.log.count("item ") >= seen + 5, what="decisions meanwhile")
+    daemon.send(signal.SIGSTOP)  # or it sends what it kept before anybody listens again
     broker.start()
     after = listen(broker.port)
+    daemon.send(signal.SIGCONT)
     wait_for(lambda: len(after.of("event")) >= 10, what="events after")
     seqs = {event["seq"] for event in payloads(before.rows + after.of("event"))}
     assert seqs == set(range(1, max(seqs) + 1))
