@@ -176,7 +176,11 @@ class Listener:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(60)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:  # mosquitto_sub at times misses its signal
+            self._process.kill()
+            self._process.wait(60)
 
 
 def _decoded(payload: bytes) -> object:
