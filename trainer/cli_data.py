@@ -10,22 +10,23 @@ import typer
 
 from edge.errors import UsageError
 from trainer import splits, twins
+from trainer.options import (
+    AsJson,
+    Data,
+    Device,
+    Masks,
+    RecipeName,
+    Settings,
+    TrainNames,
+    ValNames,
+)
 
 app = typer.Typer()
-Data = Annotated[Path, typer.Option("--data", help="Folder with one folder of pictures per class.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
-TrainNames = Annotated[
-    Path | None, typer.Option("--train-names", help="File names to train on, one a line.")
-]
-ValNames = Annotated[
-    Path | None, typer.Option("--val-names", help="File names to validate on, one a line.")
-]
 GroupsFile = Annotated[
     Path | None, typer.Option("--groups", help="groups.csv of `audit`, for --kind grouped.")
 ]
 Kind = Annotated[str, typer.Option("--kind", help="official, random or grouped.")]
 ValShare = Annotated[float, typer.Option("--val-share", help="Held out where --folds is 1, 0..1.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
 @app.command()
@@ -157,9 +158,7 @@ def _parts(
 def crossval(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the folds' trainings.")],
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="A shipped recipe, or a .toml file.")
-    ] = "smartbin",
+    recipe: RecipeName = "smartbin",
     kind: Kind = "grouped",
     folds: Annotated[int, typer.Option("--folds", help="K folds; 1 holds a share out.")] = 5,
     seeds: Annotated[str, typer.Option("--seeds", help="Of split and training, as 0,1,2.")] = "0",
@@ -167,10 +166,8 @@ def crossval(
     groups: GroupsFile = None,
     train_names: TrainNames = None,
     val_names: ValNames = None,
-    masks: Annotated[Path | None, typer.Option("--masks", help="CLASS/NAME.png saliency.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override, as training.epochs=3; repeatable.")
-    ] = None,
+    masks: Masks = None,
+    settings: Settings = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -217,9 +214,7 @@ def curve(
     out: Annotated[Path, typer.Option("--out", help="Folder of the trainings.")],
     train_names: TrainNames,
     val_names: ValNames,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="A shipped recipe, or a .toml file.")
-    ] = "smartbin",
+    recipe: RecipeName = "smartbin",
     shares: Annotated[
         str, typer.Option("--shares", help="Of the training list, over 0 to 1.")
     ] = "0.125,0.25,0.5,1",
@@ -230,10 +225,8 @@ def curve(
     groups: Annotated[
         Path | None, typer.Option("--groups", help="groups.csv of `audit`: draw whole groups.")
     ] = None,
-    masks: Annotated[Path | None, typer.Option("--masks", help="CLASS/NAME.png saliency.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override, as training.epochs=3; repeatable.")
-    ] = None,
+    masks: Masks = None,
+    settings: Settings = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:

@@ -72,7 +72,7 @@ def crossval(job: Job, say: Say) -> dict[str, Any]:
             say(f"{done}: {rows[-1]['accuracy']:.2%} at the last epoch")
     result = summary(job, rows, data)
     save_whole(job.out / "crossval.json", (json.dumps(result, indent=1) + "\n").encode())
-    save_whole(job.out / "crossval.csv", _csv(rows).encode())
+    save_whole(job.out / "crossval.csv", csv_of(rows, FIELDS).encode())
     return result
 
 
@@ -198,9 +198,10 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "sd": deviation, "n": len(values)}
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def csv_of(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
+    """These fields of the rows, with a head line; five decimals."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         rounded = {k: f"{v:.5f}" if isinstance(v, float) else v for k, v in row.items()}

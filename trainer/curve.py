@@ -8,8 +8,6 @@ power law that errors follow over orders of magnitude (Hestness et al., arXiv:17
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +18,7 @@ import numpy as np
 
 from edge.errors import UsageError
 from trainer.audit_run import save_whole
-from trainer.crossval import Job, train_fold
+from trainer.crossval import Job, csv_of, train_fold
 from trainer.splits import Ints, Split
 
 Say = Callable[[str], object]
@@ -58,6 +56,11 @@ def fitted(pictures: Sequence[float], errors: Sequence[float]) -> Law:
     return Law(float(np.exp(start)), float(-slope))
 
 
+def _check_share(share: float) -> None:
+    if not 0 < share <= 1:
+        raise UsageError(f"--shares {share}: each must be over 0 and at most 1")
+
+
 def part_of(
     train: Ints, targets: Ints, share: float, seed: int, groups: Ints | None = None
 ) -> Ints:
@@ -65,8 +68,7 @@ def part_of(
 
     train: (n,) rows that may be taken; targets and groups: of every row.
     """
-    if not 0 < share <= 1:
-        raise UsageError(f"--shares {share}: each must be over 0 and at most 1")
+    _check_share(share)
     rng = np.random.default_rng(seed)
     own = np.arange(len(targets)) if groups is None else groups
     taken: list[int] = []
@@ -91,14 +93,20 @@ def curve(job: Job, shares: Sequence[float], target: float, say: Say) -> dict[st
         raise UsageError("curve: give --train-names and --val-names")
     if not 0 < target < 1:
         raise UsageError(f"--target {target}: must be an accuracy between 0 and 1")
+    if len(set(shares)) < LEAST_POINTS:
+        raise UsageError(
+            f"--shares: {len(set(shares))} different; a curve needs at least {LEAST_POINTS}"
+        )
+    for share in shares:
+        _check_share(share)
     data, rows = job.photos.sha256(), []
     for share in sorted(set(shares)):
         for seed in job.seeds:
             rows.append(_point(job, share, seed, data, say))
             say(f"{rows[-1]['pictures']} pictures, seed {seed}: {rows[-1]['accuracy']:.2%}")
+    save_whole(job.out / "curve.csv", csv_of(rows, FIELDS).encode())
     result = _summary(job, rows, target, data)
     save_whole(job.out / "curve.json", (json.dumps(result, indent=1) + "\n").encode())
-    save_whole(job.out / "curve.csv", _csv(rows).encode())
     return result
 
 
@@ -129,14 +137,6 @@ def _summary(job: Job, rows: Sequence[dict[str, Any]], target: float, data: str)
         "pictures_needed": None if math.isinf(needed) else round(needed),
         "error_at_most_pictures": law.error(max(sizes)),
     }
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def as_text(result: dict[str, Any]) -> str:

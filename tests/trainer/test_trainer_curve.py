@@ -76,6 +76,19 @@ def test_the_command_trains_each_part_once_for_as_many_steps(tmp_path: Path) -> 
     assert len(stamps) == 3
 
 
+def test_what_no_curve_can_be_drawn_of_is_refused_before_any_training(tmp_path: Path) -> None:
+    """Two sizes, or a share over 1, cost no hours first."""
+    from typer.testing import CliRunner
+
+    from trainer.cli import app
+
+    command = ["curve", *prepared(tmp_path), "--out", str(tmp_path / "curve"), "--device", "cpu"]
+    for shares, why in (("0.5,1,1", "2 different"), ("0.5,1,1.5", "over 0 and at most 1")):
+        refused = CliRunner().invoke(app, [*command, "--shares", shares])
+        assert isinstance(refused.exception, UsageError) and why in str(refused.exception)
+    assert not (tmp_path / "curve").exists()
+
+
 def prepared(folder: Path) -> list[str]:
     """Made-up photos in two lists; one is in validation under two labels: none is right of both."""
     data = write_photos(folder / "data", per_class=16)
