@@ -19,6 +19,7 @@ from edge.errors import ConfigError, SmartbinError, UsageError
 from edge.uncertain.store import PictureStore
 from edge.update.store import ModelStore
 from tests import updates
+from tests.harness import write_picture
 from trainer import cli_release
 
 PASSPHRASE = {cli_release.VARIABLE: "correct horse"}
@@ -163,6 +164,44 @@ def test_a_missing_root_is_a_fault_of_the_configuration(device: Device) -> None:
     (device.web / "root.json").rename(device.folder / "elsewhere.json")
     with pytest.raises(ConfigError, match=r"update.root.*cannot be read"):
         check_all(load_config(device.config))
+
+
+def canary_faults(device: Device, own: Path) -> list[str]:
+    """What `smartbin check-config` says of a folder of the owner's pictures."""
+    from edge.config import load_config
+    from edge.parts import check_all
+
+    text = device.config.read_text()
+    path = device.config.with_name("canaries.toml")
+    path.write_text(text.replace("[update]", f'[update]\ncanaries = "{own}"'))
+    try:
+        check_all(load_config(path))
+    except ConfigError as error:
+        return list(error.faults)
+    return []
+
+
+def test_own_canaries_that_no_update_could_use_are_faults(device: Device) -> None:
+    """Missing, a file, empty, a class that the model does not know, a picture that is none."""
+    own = device.folder / "own"
+    assert "is not there; name a folder" in canary_faults(device, own)[0]
+    assert "is a file; name a folder" in canary_faults(device, device.config)[0]
+    own.mkdir()
+    assert "no picture is in it" in canary_faults(device, own)[0]
+    for name in ("red", "violet"):
+        write_picture(own / name / "a.png", (1, 2, 3))
+    assert "violet is no class of the model" in "".join(canary_faults(device, own))
+    (own / "violet").rename(own / "green")
+    assert canary_faults(device, own) == []
+    (own / "red" / "b.png").write_bytes(b"x")
+    assert ["b.png" in fault for fault in canary_faults(device, own)] == [True]
+
+
+def test_every_fault_that_an_update_would_meet_is_told_at_once(device: Device) -> None:
+    """root.json and the canaries together, not one after the other."""
+    (device.web / "root.json").rename(device.folder / "elsewhere.json")
+    told = canary_faults(device, device.folder / "nowhere")
+    assert ["update.root" in told[0], "update.canaries" in told[1]] == [True, True]
 
 
 def kept(device: Device) -> PictureStore:

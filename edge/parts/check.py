@@ -10,14 +10,15 @@ from edge.errors import BundleError, ConfigError, SmartbinError
 from edge.parts.model import load_model
 from edge.parts.record import broker_of
 from edge.parts.senses import segmenter_of, tray_of
+from edge.update.canaries import faults_of
 from edge.update.keeper import read_root
 
 
 def check_all(config: Config) -> Bundle:
     """Look at what a configuration points to; raises ConfigError with every fault, else the bundle.
 
-    Certificates, the password file, the bundle, routes for classes that it does not know, the
-    segmenter and the stored tray.
+    Certificates, the password file, the bundle, routes for classes that it does not know, what
+    updates need, the segmenter and the stored tray.
     """
     faults: list[str] = []
     bundle = None
@@ -32,9 +33,13 @@ def check_all(config: Config) -> Bundle:
         faults += error.faults
     except BundleError as error:
         faults.append(str(error))
-    try:
-        if config.update.url:
+    if config.update.url:
+        try:
             read_root(Path(config.update.root))
+        except SmartbinError as error:
+            faults.append(str(error))
+        faults += faults_of(config.update.canaries, bundle.labels if bundle else ())
+    try:
         segmenter_of(config, tray_of(config)).close()
     except SmartbinError as error:
         faults.append(str(error))

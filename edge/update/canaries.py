@@ -14,6 +14,7 @@ from edge.update.errors import UpdateError
 from edge.values import Pixels
 
 INDEX = "samples.json"
+WANTED = "a folder that holds one folder of pictures for each class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,37 @@ def canaries_of(places: Sequence[Path], labels: Sequence[str]) -> list[Canary]:
     """
     found = [canary for place in places for canary in _listed(place)]
     return [canary for canary in found if canary.label in labels]
+
+
+def faults_of(own: str, labels: Sequence[str]) -> list[str]:
+    """What is wrong with the owner's folder, a sentence each; `labels` may be empty: unknown yet.
+
+    At an update the first of these would end it, or the pictures would be passed over in silence.
+    """
+    if not own:
+        return []
+    place = Path(own)
+    if not place.is_dir():
+        what = "is a file" if place.exists() else "is not there"
+        return [f"update.canaries: {own}: {what}; name {WANTED}, or leave it empty"]
+    try:
+        found = _listed(place)
+    except UpdateError as error:
+        return [f"update.canaries: {error}"]
+    strange = sorted({canary.label for canary in found} - set(labels)) if labels else []
+    faults = [
+        f"update.canaries: {own}: {name} is no class of the model, which knows "
+        f"{', '.join(labels)}; rename that folder, or take it out"
+        for name in strange
+    ]
+    if not found:
+        faults.append(f"update.canaries: {own}: no picture is in it; name {WANTED}")
+    for canary in found:
+        try:
+            read(canary)
+        except UpdateError as error:
+            faults.append(f"update.canaries: {error}")
+    return faults
 
 
 def read(canary: Canary) -> Pixels:
