@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -173,6 +173,16 @@ class Listener:
     def of(self, name: str) -> list[dict[str, object]]:
         """Messages whose topic ends in /name."""
         return [row for row in self.rows if str(row["topic"]).endswith(f"/{name}")]
+
+    def last(self, name: str) -> dict[str, Any]:
+        """The newest payload of a topic that ends in /name, as soon as there is one.
+
+        What another process has seen, this one may hear of later.
+        """
+        wait_for(lambda: self.of(name), what=f"a message on {name}")
+        payload = self.of(name)[-1]["payload"]
+        assert isinstance(payload, dict), payload
+        return payload
 
     def close(self) -> None:
         self._process.terminate()

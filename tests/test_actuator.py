@@ -112,20 +112,26 @@ def test_a_decision_becomes_a_movement_an_ack_and_an_event(
     actuator = run_actuator(config)
     run_daemon(config)
     wait_for(lambda: len(events(listener, "movement")) >= 4, what="movements")
-    decisions = {d["id"]: d for d in payloads(listener.of("decision"))}
-    for ack in payloads(listener.of("ack")):
+    movements, acks, ids = (
+        events(listener, "movement"),
+        payloads(listener.of("ack")),
+        moved(tmp_path),
+    )
+    told = lambda: {d["id"]: d for d in payloads(listener.of("decision"))}  # noqa: E731
+    caused = {*ids, *(ack["id"] for ack in acks)}
+    wait_for(lambda: caused <= set(told()), what="the decisions behind what moved")
+    decisions = told()
+    for ack in acks:
         check_payload("ack", ack)
         assert decisions[ack["id"]]["route"] == "left"
-    movements = events(listener, "movement")
     for event in payloads(listener.of("event")):
         check_payload("event", event)
     done = [m for m in movements if m["result"] == "done"]
     assert len(done) >= 3 and done[0]["device"] == "flap" and done[0]["waited_ms"] < 1000
-    ids = moved(tmp_path)
-    assert len(ids) == len(set(ids)) and set(ids) <= set(decisions)
+    assert len(ids) == len(set(ids))
     assert all(decisions[id]["outcome"] == "sorted" for id in ids)
-    wait_for(lambda: payloads(listener.of("health"))[-1].get("movements"), what="counts")
-    check_payload("health", payloads(listener.of("health"))[-1])
+    wait_for(lambda: listener.last("health").get("movements"), what="counts")
+    check_payload("health", listener.last("health"))
     actuator.send(signal.SIGTERM)
     assert actuator.wait() == 0 and "Traceback" not in actuator.log
 
@@ -254,7 +260,7 @@ def test_a_jam_degrades_and_an_operator_clears_it(
     assert "jammed" in results and "refused" in results
     count = len(results)
     publish(mosquitto.port, f"{TOPIC}/cmd/clear")
-    wait_for(lambda: states(listener)[-1] == "ready", what="ready")
+    wait_for(lambda: states(listener)[-1:] == ["ready"], what="ready")
     wait_for(
         lambda: any(m["result"] == "done" for m in events(listener, "movement")[count:]),
         what="movements again",
@@ -365,7 +371,7 @@ def test_a_lost_bin_keeps_the_actuator_home(
     actuator = run_actuator(config)
     daemon = run_daemon(config)
     wait_for(lambda: moved(tmp_path), what="a movement")
-    fresh = payloads(listener.of("decision"))[-1]
+    fresh = listener.last("decision")
     daemon.send(signal.SIGKILL)
     wait_for(lambda: "the bin is lost" in actuator.log, what="home")
     count = len(moved(tmp_path))

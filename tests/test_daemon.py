@@ -371,6 +371,7 @@ def test_killed_capture_goes_on_behind_the_last_picture(
     children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     assert daemon.wait() == 0
+    wait_for(lambda: states(listener)[-1:] == ["stopped"], what="the last word")
     events = [e for e in payloads(listener.of("event")) if e["type"] == "decision"]
     assert [e["picture"] for e in events] == ["a-red.png", "b-green.png", "c-blue.png"]
 
@@ -392,4 +393,4 @@ def test_reload_twice_says_twice_what_needs_a_restart(
     config.write_text(good.replace('"left"', '"right"'))
     daemon.send(signal.SIGHUP)
     wait_for(lambda: "configuration read again\n" in daemon.log, what="a plain reload")
-    assert payloads(listener.of("birth"))[-1]["routes"] == {"red": "right"}
+    wait_for(lambda: listener.last("birth")["routes"] == {"red": "right"}, what="a new birth")

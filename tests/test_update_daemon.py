@@ -85,8 +85,8 @@ def test_a_wish_changes_the_model_between_two_items(
     assert not [e for e in decisions(listener) if e["outcome"] == "late"]
     for event in events:
         check_payload("event", event)
-    assert payloads(listener.of("birth"))[-1]["model"] == "tiny@4"
-    assert "model" in payloads(listener.of("birth"))[-1]["capabilities"]
+    assert listener.last("birth")["model"] == "tiny@4"
+    assert "model" in listener.last("birth")["capabilities"]
 
 
 def test_a_killed_daemon_comes_back_with_the_new_model(
