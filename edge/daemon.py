@@ -33,7 +33,7 @@ from edge.parts import (
     pictures_of,
 )
 from edge.update.keeper import ModelKeeper
-from edge.update.updater import note_body
+from edge.update.steps import note_body
 from edge.values import Decision, Frame, Item, Message
 from edge.vitals import Vitals
 from edge.voice import Voice

@@ -31,8 +31,9 @@ from edge.update.repository import Repository
 from edge.update.rollout import Counts, Wish, chosen, read_wish, rule
 from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
 from edge.update.start import active_bundle
+from edge.update.steps import Note
 from edge.update.store import ModelStore
-from edge.update.updater import Note, Updater
+from edge.update.updater import Updater
 from edge.values import Crop, Decision, Incoming
 from tests import updates
 from tests.harness import ROOT, wait_for, write_picture

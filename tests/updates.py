@@ -16,7 +16,7 @@ import numpy as np
 from edge.bundle import Bundle, load_bundle
 from edge.classifier import Classifier
 from edge.decide import Routes, Rules, decide
-from edge.update.updater import Plan, Swap
+from edge.update.steps import Plan, Swap
 from edge.values import Crop, Decision, Pixels
 from tests.harness import COLOURS, tiny_card, tiny_network, write_picture
 from trainer.release import Keys, TufRepository, Validity

@@ -38,8 +38,8 @@ from edge.update.checks import match
 from edge.update.controller import Rollout, Stage
 from edge.update.keeper import Address, ModelKeeper
 from edge.update.rollout import Ruling, Wish, chosen
+from edge.update.steps import Plan, note_body
 from edge.update.store import ModelStore
-from edge.update.updater import Plan, note_body
 from edge.values import Crop, Decision, Pixels
 from edge.wire import (
     Origin,

@@ -16,8 +16,8 @@ from edge.runtime import Engine
 from edge.shipped import default_model
 from edge.update.canaries import folders
 from edge.update.keeper import Address, ModelKeeper
+from edge.update.steps import Plan
 from edge.update.store import ModelStore
-from edge.update.updater import Plan
 from edge.values import Crop, Decision
 
 

@@ -17,8 +17,9 @@ from edge.judge import Verdict
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish, chosen, read_wish, topic_of
 from edge.update.start import active_bundle
+from edge.update.steps import Judging, Note, Plan, Swap
 from edge.update.store import ModelStore
-from edge.update.updater import Judging, Note, Plan, Swap, Updater
+from edge.update.updater import Updater
 from edge.values import Incoming
 
 if TYPE_CHECKING:

@@ -114,6 +114,17 @@ class Repository:
             ) from error
         return sorted(found, key=lambda release: release.version)
 
+    def release(self, name: str, version: int) -> Release:
+        """One of them; raises UpdateError where it is not signed."""
+        offered = self.releases(name)
+        for release in offered:
+            if release.version == version:
+                return release
+        there = ", ".join(str(release.version) for release in offered[-5:]) or "none"
+        raise UpdateError(
+            f"version {version}: not among the signed releases of {name}; there are {there}"
+        )
+
     def fetch(self, release: Release) -> dict[str, bytes]:
         """The files of a release by suffix; each is what was signed."""
         self._step("download .onnx")

@@ -1,4 +1,4 @@
-"""Which bundle a starting daemon takes: the store's, its last good one, or the shipped one."""
+"""Which bundle is taken, at a start and on the way back: the newest proved, or the shipped one."""
 
 from __future__ import annotations
 
@@ -34,6 +34,22 @@ def active_bundle(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:
         log.warning("%s", error)
         return _unwritten(store, fallback)
     return fallback()
+
+
+def bundle_before(store: ModelStore, fallback: Callable[[], Bundle], reason: str) -> Bundle:
+    """Leave the model that runs for the last good one, or the shipped one where that is damaged.
+
+    Raises UpdateError where the store cannot be written.
+    """
+    entry = store.roll_back(reason)
+    if entry is None:
+        return fallback()
+    try:
+        return store.load(entry)
+    except BundleError as error:
+        log.warning("model version %s: %s", entry.version, error)
+        store.roll_back(str(error), refuse=False)
+        return fallback()
 
 
 def _unwritten(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:

@@ -15,63 +15,26 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.bundle import Bundle
-from edge.classifier import Classifier
-from edge.errors import BundleError, SmartbinError
+from edge.errors import SmartbinError
 from edge.limits import give_back_memory
 from edge.update.candidate import Candidate, examined, last_good_of
 from edge.update.checks import check_bundle, check_step, open_candidate
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
 from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
+from edge.update.start import bundle_before
+from edge.update.steps import Judging, Note, Plan, Swap
 from edge.update.store import Entry, ModelStore
+from edge.update.watched import POLL_S, Observed, WatchedItems
 from edge.values import Crop, Decision
 
 if TYPE_CHECKING:  # python-tuf is loaded when an update is wished for
-    from edge.update.repository import Release, Repository
+    from edge.update.repository import Repository
 
 log = logging.getLogger(__name__)
-
-WAITING_ITEMS = 8  # of the loop, for the thread; more are not compared
-POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an update has to pass on this bin."""
-
-    name: str  # of the bundle, say student.int8
-    threads: int
-    shadow_items: int
-    trial_items: int
-    retry_s: float  # after a failure that may pass
-    canaries: tuple[Path, ...]  # folders of pictures whose class is known
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """A model that the loop is to take over between two items."""
-
-    bundle: Bundle
-    classifier: Classifier
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A step worth an event."""
-
-    phase: str  # fetched, swapped, confirmed, refused, rolled_back, failed
-    version: int | None
-    reason: str
-
-
-Judging = Callable[[Bundle, Classifier, Sequence[Crop]], Decision]
-Observed = tuple[Sequence[Crop], Decision]
 
 
 class Updater:
@@ -90,13 +53,12 @@ class Updater:
     ) -> None:
         self._store, self._source, self._fallback = store, source, fallback
         self._running, self._judge, self._plan, self._step = running, judge, plan, step
-        self._items: queue.Queue[Observed] = queue.Queue(WAITING_ITEMS)
+        self._items = WatchedItems(wanted=store.state.trial)
         self._notes: queue.Queue[Note] = queue.Queue()
         self._lock = threading.Lock()  # guards _wish, _wish_new, _swap
         self._wish: Wish | None = None
         self._wish_new = False
         self._swap: Swap | None = None
-        self._watching = store.state.trial  # whether items are of use to the thread
         # Of the trial that goes on, whatever is wished meanwhile; None: none does.
         self._trial: Trial | None = _resumed(store) if self._on_trial else None
         self._last_failure: tuple[Wish | None, str] | None = None  # told once, tried for ever
@@ -119,10 +81,7 @@ class Updater:
 
     def observe(self, crops: Sequence[Crop], decision: Decision) -> None:
         """What the network saw of an item and what became of it; never waits."""
-        if self._watching and crops:
-            # Where the thread is behind: a tally needs items, not every item.
-            with contextlib.suppress(queue.Full):
-                self._items.put_nowait((crops, decision))
+        self._items.put(crops, decision)
 
     def swap(self) -> Swap | None:
         """The model to take over now, once."""
@@ -245,17 +204,7 @@ class Updater:
 
     def _fetched(self, version: int) -> Entry:
         repository = self._source(self._step)
-        offered = repository.releases(self._plan.name)
-        release = next((r for r in offered if r.version == version), None)
-        if release is None:
-            there = ", ".join(str(r.version) for r in offered[-5:]) or "none"
-            raise UpdateError(
-                f"version {version}: not among the signed releases of {self._plan.name}; "
-                f"there are {there}"
-            )
-        return self._stored(repository, release)
-
-    def _stored(self, repository: Repository, release: Release) -> Entry:
+        release = repository.release(self._plan.name, version)
         files = repository.fetch(release)
         self._store.clean()  # versions of before that nothing names
         entry = self._store.add(release.version, release.name, files, self._step)
@@ -294,24 +243,7 @@ class Updater:
 
     def _observed(self, count: int) -> Iterator[Observed]:
         """`count` items as they come; ends early at another wish and at the end."""
-        self._drain()  # of items that another model decided
-        self._watching = True
-        try:
-            while count > 0 and not self._stop.is_set() and not self._wish_new:
-                try:
-                    item = self._items.get(timeout=POLL_S)
-                except queue.Empty:
-                    continue
-                count -= 1
-                yield item
-        finally:
-            self._watching = False
-            self._drain()  # whole frames, which nobody would look at any more
-
-    def _drain(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._items.get_nowait()
+        return self._items.take(count, lambda: self._stop.is_set() or self._wish_new)
 
     def _go_back(self, reason: str) -> None:
         left, state = self._running.bundle.version, self._store.state
@@ -319,23 +251,11 @@ class Updater:
             self._tell("failed", left, f"{reason}; no other model is there to go back to")
             return
         self._step("roll back")
-        bundle = self._good_before(reason)
+        bundle = bundle_before(self._store, self._fallback, reason)
         self._trial = None
         classifier = open_candidate(bundle, self._plan.threads)
         self._hand_over(Swap(bundle, classifier, f"version {left}: {reason}"))
         self._tell("rolled_back", left, f"{reason}; {bundle.model_id} runs again")
-
-    def _good_before(self, reason: str) -> Bundle:
-        """The last good model, or the shipped one where that is gone or damaged."""
-        entry = self._store.roll_back(reason)
-        if entry is None:
-            return self._fallback()
-        try:
-            return self._store.load(entry)
-        except BundleError as error:
-            log.warning("model version %s: %s", entry.version, error)
-            self._store.roll_back(str(error), refuse=False)
-            return self._fallback()
 
     def _hand_over(self, swap: Swap) -> None:
         self._running = swap
@@ -375,8 +295,3 @@ def _give_way() -> None:
 
 def _label(decision: Decision) -> str | None:
     return decision.label if decision.outcome == "sorted" else None
-
-
-def note_body(note: Note) -> dict[str, Any]:
-    """What the event of a step says beside the usual."""
-    return {"phase": note.phase, "version": note.version, "reason": note.reason}
