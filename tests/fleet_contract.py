@@ -12,17 +12,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from edge.fleet import schema
 from edge.fleet.alerts import Alerts, Bounds
+from edge.fleet.batch import Heard, Sorter
+from edge.fleet.database import Database
+from edge.fleet.intake import Limits
 from edge.fleet.rollup import Accountant, Keep
+from edge.fleet.writer import Writer
 from edge.values import Message
 from tests.fleet_harness import Bin, RunningMonitor, Voice, settings_for
 from tests.harness import Mosquitto, wait_for
 
+KEPT = ("bin", "event", "boot", "state_log", "health")
 Start = Callable[..., RunningMonitor]
 NOW = ("state", "temperature_c", "health_ts")
 EVENTS = "SELECT count(*) FROM event"
 BOUNDS = Bounds(silent_s=180, hot_c=75, outbox_events=1000, latency_ms=500, abstain_frac=0.5)
+
+
+def _content(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the tables that tell what happened."""
+    content = {}
+    with database.reading() as db:
+        for name in KEPT:
+            table = schema.metadata.tables[name]
+            rows = db.execute(sa.select(table).order_by(*table.primary_key)).mappings()
+            content[name] = [{k: v for k, v in row.items() if k != "moved_ts"} for row in rows]
+    return content
 
 
 class MonitorContract:
@@ -64,6 +82,40 @@ class MonitorContract:
         wait_for(
             lambda: monitor.scalar("SELECT complete FROM boot") == 200, what="complete numbers"
         )
+
+    def test_a_batch_that_is_written_again_changes_nothing(self, url: str) -> None:
+        """Neither what is known of a bin nor any history: the broker tells twice, and a server
+        that crashed may or may not have kept what it committed."""
+        database = Database(url.replace("postgresql:", "postgresql+psycopg:"))
+        database.prepare()
+        sorter = Sorter(limits=Limits(clock_ahead_s=3600, clock_behind_s=9e9))
+        writer = Writer(database, identities=sorter.identities, max_bins=9, health_every_s=60)
+        one, two = Bin(), Bin("b2", boot="2" * 12)
+        said = [one.birth(), two.birth(), one.state(), one.state("degraded", "dark")]
+        time.sleep(0.002)  # times of states have milliseconds
+        said.append(one.state())
+        said += [bin_.event(label) for label in ("glass", "metal", "paper") for bin_ in (one, two)]
+        said += [one.event(outcome="empty", label=None, confidence=0, top=[]), one.health()]
+        heard = [Heard(m.topic, m.payload, 1, 1, 1, True, time.time()) for m in said]
+        batch = sorter.sort([*heard, heard[5]])
+        first = writer.write(batch)
+        assert (len(first.new), first.duplicates) == (7, 1)
+        before = _content(database)
+        assert {name: len(rows) for name, rows in before.items()} == {
+            **{"bin": 2, "event": 7, "boot": 2},
+            **{"state_log": 3, "health": 1},
+        }
+        assert sorted(row["judged"] for row in before["bin"]) == [3, 3]
+        for _ in range(2):
+            again = writer.write(batch)
+            assert (len(again.new), again.duplicates) == (0, 8)
+            assert _content(database) == before
+            writer.forget()
+        new = heard[6]._replace(payload=two.event().payload)
+        late = sorter.sort([*heard[5:8], new])
+        assert [row["seq"] for row in writer.write(late).new] == [4]
+        assert sorted(row["judged"] for row in _content(database)["bin"]) == [3, 4]
+        database.close()
 
     def test_nothing_is_acknowledged_before_it_is_stored(
         self, start: Start, voice: Voice, mosquitto: Mosquitto

@@ -27,7 +27,6 @@ from tests.harness import Mosquitto, wait_for
 
 # Commits stay in the server's memory until somebody asks for the disk.
 FORGETFUL = ("wal_writer_delay=10s", "wal_writer_flush_after=1GB")
-# A bin is numbered in the transaction of its first message, and forgotten with it.
 EVENTS_OF_BINS = "SELECT count(*) FROM event JOIN bin ON bin.id = event.bin_id"
 pytestmark = [
     pytest.mark.mosquitto,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,7 +69,17 @@ class Batch:
         """Every bin that something is known of."""
         pairs = (*self.events, *self.states, *self.answers, *self.pictures)
         named = {key for key, _ in pairs}
-        return named.union(self.births, self.healths, self.acks, self.twins)
+        return named.union(self.births, self.healths, self.acks, self.twins, self.clocks)
+
+    def apart(self) -> Iterator[tuple[str, Batch]]:
+        """What each row is, and the row in a batch of its own, in the order of writing."""
+        for name in _IN_ORDER:
+            rows = getattr(self, name)
+            in_list = isinstance(rows, list)
+            for pair, row in rows if in_list else rows.items():
+                alone: Any = [(pair, row)] if in_list else {pair: row}
+                told = f"{'/'.join(filter(None, pair))} ({name})"
+                yield told, Batch(**{name: alone})
 
     def reject(self, reason: str, name: str, *, ts: float, sample: str, n: int = 1) -> None:
         """Count messages that were not believed."""
@@ -88,6 +98,13 @@ class Batch:
         rest = (self.births, self.healths, self.acks, self.twins, self.clocks)
         gone = sum(table.pop(key, None) is not None for table in rest)
         return before - len(self.events) - len(self.states) + gone
+
+
+# The parts of a batch as they are written.
+_IN_ORDER = (
+    *("births", "events", "states", "healths", "acks", "twins", "clocks"),
+    *("pictures", "answers", "rejects"),
+)
 
 
 class Sorter:

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 
 from edge.fleet.database import Database
 
+Rows = list[dict[str, Any]]
+
 
 class Bulk:
     """A statement over rows `v`: in its text, {rows} stands for where they come from.
@@ -33,6 +35,7 @@ class Bulk:
         more: Mapping[str, sa.Column[Any]] | None = None,
     ) -> None:
         kinds = {name: table.c[name] for name in columns} | dict(more or {})
+        self._table = table
         self._pick = itemgetter(*kinds)
         self._is_sqlite = database.is_sqlite
         if database.is_sqlite:
@@ -51,6 +54,25 @@ class Bulk:
             return db.exec_driver_sql(self._text, values).rowcount
         columns = tuple(list(column) for column in zip(*values, strict=True))
         return db.exec_driver_sql(self._text, columns).rowcount
+
+    def run_new(self, db: sa.Connection, rows: Rows, *, key: Sequence[str]) -> Rows:
+        """Run an INSERT over rows; returns those whose `key` was not in the table before."""
+        if not rows:
+            return []
+        names, table = ", ".join(key), self._table.name
+        if self._is_sqlite:  # nobody else writes meanwhile: what has a higher number is ours
+            last = db.exec_driver_sql(f"SELECT coalesce(max(rowid), 0) FROM {table}").scalar()
+            if self.run(db, rows) == len(rows):
+                return rows
+            found = f"SELECT {names} FROM {table} WHERE rowid > ?"
+            made = set(map(tuple, db.exec_driver_sql(found, (last,))))
+        else:
+            values = zip(*map(self._pick, rows), strict=True)
+            text = f"{self._text} RETURNING {names}"
+            made = set(map(tuple, db.exec_driver_sql(text, tuple(map(list, values)))))
+        pick = itemgetter(*key)
+        first = {pick(row): row for row in reversed(rows)}  # of two alike, the first is stored
+        return [first[one] for one in made]
 
 
 def insert_text(table: sa.Table, columns: Sequence[str], conflict: str) -> str:

@@ -50,6 +50,23 @@ class NoFlush:
         """Nothing."""
 
 
+class Disks:
+    """Several as one: what is stored in two places is on the disk when both have it."""
+
+    def __init__(self, *disks: Disk) -> None:
+        self._disks = disks
+
+    def open(self) -> None:
+        """Each in turn."""
+        for disk in self._disks:
+            disk.open()
+
+    def flush(self) -> None:
+        """Each in turn."""
+        for disk in self._disks:
+            disk.flush()
+
+
 class SqliteLog:
     """Flushes the log, in which every commit is, as SQLite itself does with synchronous=FULL.
 

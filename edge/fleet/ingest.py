@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 15.0
 IDLE_S = 0.5
 MAX_LABELS = 100  # classes that /metrics tells apart; a bin may invent more
-POISON = (sa.exc.SQLAlchemyError, ValueError, OverflowError)  # the last two by sqlite3 itself
+# What a row itself causes, whenever it is written; the last two by the drivers themselves.
+OF_A_ROW = (sa.exc.IntegrityError, sa.exc.DataError, ValueError, OverflowError)
+# All else is the database's: away, locked, full, read-only, without its tables. That may pass.
+OF_THE_STORE = (sa.exc.SQLAlchemyError, OSError)
 
 
 class Acknowledges(Protocol):
@@ -137,49 +140,70 @@ class Ingest:
 
     def _write(self, messages: list[Heard], batch: Batch) -> Written | None:
         """Commit a batch, however long the database is away; None where we end meanwhile."""
+        try:
+            done = self._insist(batch)
+        except OF_A_ROW as error:
+            log.warning("fleet: a batch is stored row by row: %s", _why(error))
+            done = self._one_by_one(batch)
+        if done is None:
+            return None  # not acknowledged: the broker has it still
+        written, epoch = done
+        if any(heard.qos for heard in messages):  # else the broker waits for none: no bound
+            self._flusher.add(Stored(messages, batch), epoch=epoch)
+        return written
+
+    def _insist(self, batch: Batch) -> tuple[Written, int] | None:
+        """What it came to, and the flusher's epoch before; None where we end meanwhile.
+
+        Raises OF_A_ROW; then nothing of the batch is stored, and none of it ever will be.
+        """
         delay_s = RETRY_MIN_S
         while True:
             epoch = self._flusher.epoch
             try:
                 written = self._writer.write(batch)
                 break
-            except (sa.exc.OperationalError, OSError) as error:  # away, locked, full: for a while
+            except OF_A_ROW:
+                self._writer.forget()
+                self._figures.failures.inc()
+                raise
+            except OF_THE_STORE as error:
                 self._failed(error)
                 if self._stop.wait(delay_s):
-                    return None  # not acknowledged: the broker has it still
+                    return None
                 delay_s = min(RETRY_MAX_S, delay_s * 2)
-            except POISON as error:  # one row of it is
-                self._failed(error)
-                written = self._one_by_one(messages)
-                break
         self._succeeded()
-        if any(heard.qos for heard in messages):  # else the broker waits for none: no bound
-            self._flusher.add(Stored(messages, batch), epoch=epoch)
-        return written
+        return written, epoch
 
-    def _one_by_one(self, messages: list[Heard]) -> Written:
+    def _one_by_one(self, batch: Batch) -> tuple[Written, int] | None:
         """Store what can be stored of a batch that the database refuses as a whole."""
-        events = duplicates = refused = 0
-        for heard in messages:
-            batch = self._sorter.sort([heard])
+        whole, epoch = Written(), self._flusher.epoch
+        for what, part in batch.apart():
             try:
-                one = self._writer.write(batch)
-            except POISON as error:
-                log.error("fleet: the database refuses a message of %s: %s", heard.topic, error)
-                poisoned = Batch()
-                ts = heard.received_ts
-                poisoned.reject("storage", "", ts=ts, sample=f"{heard.topic}: {error}")
-                self._writer.write(poisoned)
-                continue
-            events, duplicates = events + one.events, duplicates + one.duplicates
-            refused += one.refused
-        return Written(events, duplicates, refused)
+                done = self._insist(part)
+            except OF_A_ROW as error:
+                done = self._refuse(what, error)
+            if done is None:
+                return None
+            whole += done[0]
+        return whole, epoch
+
+    def _refuse(self, what: str, error: Exception) -> tuple[Written, int] | None:
+        """Count a row that no database takes; None where we end meanwhile."""
+        log.error("fleet: the database refuses a row of %s: %s", what, _why(error))
+        self._figures.rejects.labels("storage").inc()
+        told = Batch()
+        told.reject("storage", "", ts=self._wall(), sample=f"{what}: {_why(error)}")
+        try:
+            return self._insist(told)
+        except OF_A_ROW:
+            return Written(), self._flusher.epoch  # the log alone tells it
 
     def _failed(self, error: Exception) -> None:
         self._writer.forget()
         self._figures.failures.inc()
         self._figures.store_up.set(0)
-        why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        why = _why(error)
         if not self._trouble:
             log.error("fleet: the database fails: %s; messages wait at the broker", why)
         self._trouble = why
@@ -200,15 +224,15 @@ class Ingest:
     def _count(self, messages: list[Heard], batch: Batch, written: Written) -> None:
         figures, now_ts = self._figures, self._wall()
         figures.batch_rows.observe(len(messages))
-        figures.events.inc(written.events)
-        figures.duplicates.inc(max(0, written.duplicates))
+        figures.events.inc(len(written.new))
+        figures.duplicates.inc(written.duplicates)
         for kind, n in batch.kinds.items():
             figures.messages.labels(kind).inc(n)
         for (reason, _), entry in batch.rejects.items():
             figures.rejects.labels(reason).inc(entry.n)
         for heard in messages:
             figures.lag.observe(now_ts - heard.received_ts)
-        for _, row in batch.events:
+        for row in written.new:
             if row["flag"] == "" and row["kind"] == "decision":
                 figures.age.observe(max(0.0, now_ts - row["ts"]))
                 figures.decisions.labels(row["outcome"], self._label(row["label"] or "")).inc()
@@ -218,3 +242,9 @@ class Ingest:
             return "other"
         self._labels.add(label)
         return label
+
+
+def _why(error: Exception) -> str:
+    """The database's own first line."""
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return text.splitlines()[0]

@@ -21,6 +21,7 @@ from edge.fleet.cards import read_cards
 from edge.fleet.database import Database
 from edge.fleet.drift_watch import DriftWatch
 from edge.fleet.figures import Figures
+from edge.fleet.flusher import Disks
 from edge.fleet.gaps import GapKeeper
 from edge.fleet.housekeeper import Housekeeper, Task
 from edge.fleet.ingest import Ingest
@@ -141,12 +142,13 @@ class Monitor:
             health_every_s=settings.store.health_every_s,
             put_picture=self.shelf.put if settings.pictures.keep else None,
         )
+        durable = settings.store.durable
         return Ingest(
             sorter=sorter,
             writer=writer,
             figures=self.figures,
             acknowledge=lambda messages: self.subscriber.acknowledge(messages),
-            disk=self.database.disk(),
+            disk=Disks(self.shelf, self.database.disk()) if durable else self.database.disk(),
             batch_rows=settings.store.batch_rows,
             linger_s=settings.store.linger_ms / 1000,
             max_waiting=2 * settings.mqtt.in_flight,
@@ -200,7 +202,7 @@ class Monitor:
             Task("alerts", lambda ts: alerts.judge(now_ts=ts), 10.0),
             Task("retention", lambda ts: accountant.forget(now_ts=ts), 30.0),
             Task("log", lambda ts: self.database.fold(), 3.0),
-            Task("pictures", lambda ts: self.shelf.forget_old(now_ts=ts), 600.0),
+            Task("pictures", lambda ts: self.shelf.forget_old(now_ts=ts), 30.0),
         ]
 
     def _ask(self, site: str, name: str, body: dict[str, Any]) -> bool:

@@ -6,9 +6,12 @@ monitor keeps them only where pictures.keep is set, and does not even subscribe 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -38,7 +41,7 @@ COLUMNS = (
 
 
 class Shelf:
-    """A folder of JPEGs, each with its row."""
+    """A folder of JPEGs, each with its row; a Disk of the flusher's (flusher.py)."""
 
     def __init__(
         self, database: Database, *, folder: Path, keep: bool, max_bytes: int, days: float
@@ -48,22 +51,54 @@ class Shelf:
         self.keep = keep
         self._max_bytes = max_bytes
         self._max_s = days * 86400
+        self._lock = threading.Lock()  # guards _unflushed
+        self._unflushed: set[Path] = set()  # written, and not known to be on the disk
 
     def put(self, db: sa.Connection, bin_id: int, row: Mapping[str, Any]) -> None:
         """Keep a picture that came from a bin, in the caller's transaction; a second one of the
         same event changes nothing. Raises OSError where the folder cannot be written."""
-        self._write(row["sha256"], row["jpeg"])
         values = {name: value for name, value in row.items() if name != "jpeg"}
         insert = self._database.insert(schema.picture).values(bin_id=bin_id, **values)
-        db.execute(insert.on_conflict_do_nothing())
+        if db.execute(insert.on_conflict_do_nothing()).rowcount or self._has(db, bin_id, row):
+            self._write(row["sha256"], row["jpeg"])
+
+    @staticmethod
+    def _has(db: sa.Connection, bin_id: int, row: Mapping[str, Any]) -> bool:
+        """Whether this very picture has its row: its file may not have outlived a crash."""
+        picture = schema.picture.c
+        same = (picture.bin_id == bin_id, picture.event_id == row["event_id"])
+        found = db.execute(sa.select(picture.sha256).where(*same)).scalar()
+        return bool(found == row["sha256"])
 
     def _write(self, sha256: str, jpeg: bytes) -> None:
         path = self.path(sha256)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
+        if not _holds(path, jpeg):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = path.with_suffix(".new")
             fresh.write_bytes(jpeg)
             fresh.replace(path)
+        with self._lock:
+            self._unflushed.add(path)
+
+    def open(self) -> None:
+        """Nothing: a process that lives has lost no file."""
+
+    def flush(self) -> None:
+        """Return when every picture that was put would outlive a power cut; raises OSError, and
+        then those that may not are gone, so that they are written anew when they are put again."""
+        with self._lock:
+            paths, self._unflushed = self._unflushed, set()
+        try:
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):  # grown old meanwhile
+                    _sync(path)
+            for folder in {above for path in paths for above in list(path.parents)[:3]}:
+                _sync(folder)  # a name lives in its folder: the file's, and ours in its own
+        except OSError:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
 
     def path(self, sha256: str) -> Path:
         """Where a picture lies."""
@@ -79,6 +114,12 @@ class Shelf:
     def forget_old(self, *, now_ts: float) -> int:
         """Delete what is too old, then the oldest while there is too much; returns how many."""
         picture = schema.picture.c
+        with self._database.reading() as db:
+            size, oldest_ts = db.execute(
+                sa.select(sa.func.sum(picture.bytes), sa.func.min(picture.ts))
+            ).one()
+        if not size or (size <= self._max_bytes and oldest_ts >= now_ts - self._max_s):
+            return 0
         query = sa.select(picture.id, picture.sha256, picture.bytes, picture.ts)
         with self._database.reading() as db:
             rows = db.execute(query.order_by(picture.ts.desc())).all()
@@ -88,7 +129,7 @@ class Shelf:
             if ts < now_ts - self._max_s or room < 0:
                 old.append((number, sha256))
         for number, sha256 in old:
-            with self._database.begin() as db:
+            with self._database.begin(flush=False) as db:
                 db.execute(sa.delete(schema.picture).where(picture.id == number))
                 same = sa.select(sa.func.count()).where(picture.sha256 == sha256)
                 if not db.execute(same).scalar():
@@ -149,6 +190,21 @@ class Shelf:
                 "labels": "by people on the fleet page; see labelled_by in labels.csv",
             }
             archive.writestr("provenance.json", json.dumps(provenance, indent=1))
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there and whole: what a power cut left of one is not."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes() == content
+    return False
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _utc(ts: float) -> str:

@@ -83,12 +83,18 @@ class Statements:
             """ON CONFLICT (reason, bin_name) DO UPDATE SET n = reject.n + excluded.n,
             last_ts = excluded.last_ts, sample = excluded.sample""",
         )
-        self.health_log = self._insert(schema.health, ("bin_id", "ts", *HEALTH), "")
+        # Told again, neither history grows: a batch may be written twice.
+        logged = "SELECT 1 FROM health h WHERE h.bin_id = v.bin_id AND h.ts = v.ts"
+        self.health_log = self._insert(
+            schema.health, ("bin_id", "ts", *HEALTH), f"AND NOT EXISTS ({logged})"
+        )
         self.state_log = Bulk(
             database,
             "INSERT INTO state_log (bin_id, ts, state, reason, boot) "
             "SELECT v.id, v.state_ts, v.state, v.state_reason, v.state_boot FROM {rows} "
-            f"WHERE NOT EXISTS (SELECT 1 FROM bin WHERE bin.id = v.id AND {_SAME_STATE})",
+            f"WHERE NOT EXISTS (SELECT 1 FROM bin WHERE bin.id = v.id AND {_SAME_STATE}) "
+            "AND NOT EXISTS (SELECT 1 FROM state_log s WHERE s.bin_id = v.id AND s.ts = v.state_ts "
+            "AND s.state = v.state AND s.reason = v.state_reason AND s.boot = v.state_boot)",
             table=schema.bin_,
             columns=("id", "state_ts", *STATE[:3]),
         )

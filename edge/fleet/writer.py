@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,12 @@ import sqlalchemy as sa
 
 from edge.fleet import schema
 from edge.fleet.batch import Batch
+from edge.fleet.bulk import Rows
 from edge.fleet.database import Database
 from edge.fleet.identities import Identities, Key
 from edge.fleet.statements import LAST, Statements
 
 OPEN_HOUR_S = 3660.0  # an hour's counts are made a minute after its end at the earliest
-Rows = list[dict[str, Any]]
 PutPicture = Callable[[sa.Connection, int, dict[str, Any]], None]
 
 
@@ -24,9 +25,14 @@ PutPicture = Callable[[sa.Connection, int, dict[str, Any]], None]
 class Written:
     """What a batch came to."""
 
-    events: int  # new ones
-    duplicates: int
+    new: tuple[dict[str, Any], ...] = ()  # events that were not there before
+    duplicates: int = 0
     refused: int = 0  # bins over the limit
+
+    def __add__(self, other: Written) -> Written:
+        """Of two batches together."""
+        refused = self.refused + other.refused
+        return Written(self.new + other.new, self.duplicates + other.duplicates, refused)
 
 
 class Writer:
@@ -56,17 +62,20 @@ class Writer:
         """Store a batch; raises SQLAlchemyError, and then nothing of it is stored."""
         now_ts = time.time() if now_ts is None else now_ts
         marked: set[tuple[int, int]] = set()
-        with self._database.begin(flush=False) as db:
+        # A bin's number must not be taken back by a crash: what is written under it would be
+        # nobody's. So whoever numbers bins waits for the disk.
+        names_bins = not batch.bins() <= self._ids.keys()
+        with self._database.begin(flush=names_bins) as db:
             refused = self._resolve(db, batch, now_ts)
             self._births(db, batch)
-            written = self._events(db, batch, now_ts, marked)
+            new = self._events(db, batch, now_ts, marked)
             self._states(db, batch)
             kept = self._healths(db, batch)
             self._rest(db, batch)
         # Only now: a transaction that failed has marked and kept nothing.
         self._marked |= marked
         self._kept_health.update(kept)
-        return Written(written, len(batch.events) - written, refused)
+        return Written(tuple(new), len(batch.events) - len(new), refused)
 
     def _resolve(self, db: sa.Connection, batch: Batch, now_ts: float) -> int:
         """Give every bin its number; new bins are made, up to the limit."""
@@ -97,18 +106,19 @@ class Writer:
 
     def _events(
         self, db: sa.Connection, batch: Batch, now_ts: float, marked: set[tuple[int, int]]
-    ) -> int:
+    ) -> Rows:
+        """Store them; returns those that were not there before."""
         if not batch.events:
-            return 0
+            return []
         rows = [{"bin_id": self._ids[key], **row} for key, row in batch.events]
         rows = self._without_stored(db, rows) if self._database.hypertable else rows
-        written = self._sql.events.run(db, rows)
+        new = self._sql.events.run_new(db, rows, key=("bin_id", "boot", "seq"))
         self._sql.boots.run(db, self._boots(batch, now_ts))
-        self._sql.last.run(db, self._newest(batch))
+        self._sql.last.run(db, _newest(rows, new))
         dirty = self._dirty(rows, now_ts)
         self._sql.dirty.run(db, [{"hour": hour, "bin_id": id_, "n": 1} for hour, id_ in dirty])
         marked.update(dirty)
-        return written
+        return new
 
     def _without_stored(self, db: sa.Connection, rows: Rows) -> Rows:
         """A hypertable tells an event by its hour too, which ours to give is another each time."""
@@ -141,20 +151,6 @@ class Writer:
                 }
             )
         return _in_order(rows)
-
-    def _newest(self, batch: Batch) -> Rows:
-        """The newest decision of each bin, and how many there were."""
-        newest: dict[int, dict[str, Any]] = {}
-        for key, row in batch.events:
-            if row["kind"] != "decision" or row["flag"] == "twin":
-                continue
-            id_ = self._ids[key]
-            entry = newest.setdefault(id_, {"id": id_, "judged": 0, "event_ts": -1e18})
-            entry["judged"] += row["top"] != "[]"
-            if row["ts"] >= entry["event_ts"]:
-                entry["event_ts"] = row["ts"]
-                entry.update((name, row[name]) for name in LAST)
-        return [newest[id_] for id_ in sorted(newest)]
 
     def _dirty(self, rows: Rows, now_ts: float) -> list[tuple[int, int]]:
         """Hours of bins to be counted anew. A mark of a closed hour is always renewed, because
@@ -234,6 +230,23 @@ class Writer:
             known = name if tuple(name.split("/")) in self._ids else ""
             row = {"reason": reason, "bin_name": known, "n": entry.n, "last_ts": entry.last_ts}
             self._sql.rejects.run(db, [{**row, "sample": entry.sample}])
+
+
+def _newest(rows: Rows, new: Rows) -> Rows:
+    """The newest decision of each bin, and how many of the new ones were judged."""
+    judged = Counter(row["bin_id"] for row in _decisions(new) if row["top"] != "[]")
+    newest: dict[int, dict[str, Any]] = {}
+    for row in _decisions(rows):
+        id_ = row["bin_id"]
+        entry = newest.setdefault(id_, {"id": id_, "judged": judged[id_], "event_ts": -1e18})
+        if row["ts"] >= entry["event_ts"]:
+            entry["event_ts"] = row["ts"]
+            entry.update((name, row[name]) for name in LAST)
+    return [newest[id_] for id_ in sorted(newest)]
+
+
+def _decisions(rows: Rows) -> Rows:
+    return [row for row in rows if row["kind"] == "decision" and row["flag"] != "twin"]
 
 
 def _end_of_run(seqs: list[int]) -> int:
