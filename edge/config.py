@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -371,6 +371,18 @@ def _check_together(config: Config, reader: Reader) -> None:
         reader.fault(dotted, sentence)
     if config.camera.give_up_s < config.camera.timeout_s:
         reader.fault("camera.give_up_s", "must not be less than camera.timeout_s")
+
+
+def check_merged(config: Config, fixed: Sequence[str]) -> None:
+    """Refuse what does not go with the sections `fixed`, as they run; raises ConfigError.
+
+    The file itself may be without fault: what it says of those sections begins with a restart.
+    """
+    reader = Reader({}, _lines_of(config.file), file=config.file)
+    _check_together(config, reader)
+    if reader.faults:
+        rest = f"; what the file says of {', '.join(fixed)} begins with a restart"
+        raise ConfigError([fault + rest for fault in reader.faults])
 
 
 def check_routes(config: Config, labels: tuple[str, ...]) -> None:

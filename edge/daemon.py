@@ -7,6 +7,7 @@ pictures and updates have theirs. The camera is a process of its own.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from edge import __version__
 from edge.belt.pins import Sensors
 from edge.capture import Capture
+from edge.closing import close_all
 from edge.config import Config
 from edge.errors import SmartbinError
 from edge.herald import WAITING
@@ -43,6 +45,7 @@ from edge.wire import State
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05  # longest wait for a frame: bounds the delay of commands, outbox and SIGTERM
+LAST_ITEMS_S = 0.3  # at the end, to record those that are still looked at
 BELT_TICK_S = 0.01  # the same on a belt, where an item becomes ready between two frames
 
 
@@ -150,7 +153,9 @@ class Daemon:
             why = str(error)
             raise
         finally:
-            self._end(why)
+            fault = self._end(why)
+        if fault:  # else what ended the loop is told, and this stands in the log
+            raise fault
 
     def stop(self) -> None:
         """Ask for the end; may be called from a signal handler."""
@@ -176,6 +181,7 @@ class Daemon:
         if excess:
             self._watch.restart(excess)
         self._obey()
+        self._tell_dropped()
         if self._movements:
             self._movements.serve()
         if self._keeper:
@@ -200,6 +206,11 @@ class Daemon:
             answer = self._orders.reload()
             log.log(logging.INFO if answer["ok"] else logging.WARNING, "%s", answer["detail"])
 
+    def _tell_dropped(self, until_s: float = math.inf) -> None:
+        """Record the items that were let go of; nothing moves for them."""
+        while time.monotonic() < until_s and (item := self._mind.next_dropped()):
+            self._handle(item)
+
     def _check_stamps(self) -> None:
         """Without the sensor's time, only belt.exposure_ms keeps frames of before apart."""
         if not self._capture.stamped and not self._mind.config.belt.exposure_ms:
@@ -222,23 +233,34 @@ class Daemon:
         if verdict.crops:
             self._pictures.see(item.frames[-1].pixels, verdict.decision, told.payload)
 
-    def _end(self, why: str) -> None:
-        """The mirror of the start; each part has a deadline, all together under five seconds."""
-        self._voice.herald.stopping()
-        if self._mind.trigger.open_items:
-            why += f"; {self._mind.trigger.open_items} still looked at and not decided"
-        self._capture.close()
-        if self._belt:
-            self._belt.close()
-        self._mind.close()
-        if self._keeper:
-            self._keeper.close()
-        self._pictures.close()
-        if self._movements:
-            self._movements.end()
-        self._voice.end(why)
-        if self._lock:
-            self._lock.close()
+    def _end(self, why: str) -> Exception | None:
+        """The mirror of the start; each part has a deadline, all together under five seconds.
+
+        Every part is closed, whatever becomes of the others; returns the first fault.
+        """
+        return close_all(
+            (
+                self._voice.herald.stopping,
+                lambda: self._tell_open(why),
+                self._capture.close,
+                *([self._belt.close] if self._belt else []),
+                self._mind.close,
+                *([self._keeper.close] if self._keeper else []),
+                self._pictures.close,
+                *([self._movements.end] if self._movements else []),
+                lambda: self._voice.end(self._farewell(why)),
+                *([self._lock.close] if self._lock else []),
+            )
+        )
+
+    def _tell_open(self, why: str) -> None:
+        """Record what is still looked at, as far as the disk lets us in the time of the end."""
+        self._mind.let_go(f"the daemon ends: {why}")
+        self._tell_dropped(until_s=time.monotonic() + LAST_ITEMS_S)
+
+    def _farewell(self, why: str) -> str:
+        untold = self._mind.untold
+        return f"{why}; {untold} still looked at and not decided" if untold else why
 
     def _present_state(self) -> tuple[State, str]:
         if self._watch.trouble:
@@ -269,7 +291,7 @@ class Daemon:
         mind = self._mind
         self._voice.follow(mind.origin, deadline_s=mind.deadline_s)
         if self._movements:
-            self._movements.safe = mind.config.routes.safe
+            self._movements.follow_safe(mind.config.routes.safe)
         self._pictures.rules = picture_rules(mind.config)
 
 

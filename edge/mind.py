@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from collections import deque
 from pathlib import Path
 
 from edge import __version__
 from edge.belt.belt import Belt
 from edge.bundle import Bundle
 from edge.classifier import Classifier
-from edge.config import SECTIONS, Config, check_routes, load_config
+from edge.config import SECTIONS, Config, check_merged, check_routes, load_config
 from edge.discovery import discovery_message
 from edge.health import clock_host
 from edge.judge import Judge
@@ -22,8 +23,9 @@ from edge.parts import model_of, routes_of, rules_of, segmenter_of, tray_of, tri
 from edge.segmenters import Segmenter
 from edge.tray import TrayMemory
 from edge.triggers import Trigger
+from edge.triggers.moving import MovingTrigger
 from edge.update.keeper import ModelKeeper
-from edge.values import Message
+from edge.values import Item, Message
 from edge.wire import Origin, Topics, birth_message
 
 RELOADABLE = ("trigger", "decision", "routes", "health", "pictures")
@@ -54,6 +56,7 @@ class Mind:
         check_routes(config, classifier.labels)
         self.trigger: Trigger = trigger_of(config, tray, belt)
         self.judge = self._new_judge()
+        self._dropped: deque[Item] = deque()
 
     @property
     def deadline_s(self) -> float:
@@ -71,8 +74,24 @@ class Mind:
             if name not in RELOADABLE and getattr(config, name) != getattr(self.config, name)
         ]
         running = {name: getattr(self.config, name) for name in fixed}
-        self._adopt(dataclasses.replace(config, **running))
+        merged = dataclasses.replace(config, **running)
+        if fixed:
+            check_merged(merged, fixed)
+        self._adopt(merged)
         return tuple(fixed)
+
+    def let_go(self, why: str) -> None:
+        """Judge none of the open items: `next_dropped` gives them, barred by `why`."""
+        self._dropped.extend(self.trigger.give_up(why))
+
+    def next_dropped(self) -> Item | None:
+        """An item that was let go of and is still to be told; each is given once."""
+        return self._dropped.popleft() if self._dropped else None
+
+    @property
+    def untold(self) -> int:
+        """Items that have begun, and of which nothing was told."""
+        return self.trigger.open_items + len(self._dropped)
 
     def take_over(self, bundle: Bundle, classifier: Classifier) -> None:
         """Decide by another model from now on."""
@@ -106,10 +125,20 @@ class Mind:
     def _adopt(self, config: Config) -> None:
         check_routes(config, self.classifier.labels)
         if _trigger_changed(config, self.config):
-            self.trigger = trigger_of(config, self._tray, self._belt)  # learns the tray anew
+            self._change_trigger(config)
         self._tray.min_area_frac = config.trigger.min_area_frac
         self.config = config
         self.judge = self._new_judge()
+
+    def _change_trigger(self, config: Config) -> None:
+        """Items on a belt stay on it where its trigger only gets other rules."""
+        same_kind = config.trigger.kind == self.config.trigger.kind
+        if same_kind and isinstance(self.trigger, MovingTrigger):
+            self.trigger.follow(votes=config.decision.votes, absorb_s=config.trigger.absorb_s)
+            return
+        fresh = trigger_of(config, self._tray, self._belt)  # learns the tray anew
+        self.let_go("the configuration was read again: another trigger looks from now on")
+        self.trigger = fresh
 
     def _new_judge(self) -> Judge:
         return Judge(

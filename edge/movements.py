@@ -31,6 +31,7 @@ class Local(Protocol):
     """Devices on this board: take decisions and orders as an actuator behind the broker would."""
 
     def obey(self, message: Message) -> None: ...
+    def follow_safe(self, safe: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -49,7 +50,7 @@ class Movements:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._origin = origin
-        self.safe = safe
+        self._safe = safe
         self._acks = acks
         self._ack_s = ack_s
         self._link = link
@@ -59,6 +60,12 @@ class Movements:
         self._orders = 0
         self.told: Callable[[str, str], None] = lambda id, result: None  # of each outcome
         self.local: Local | None = None  # else the broker's subscribers move things
+
+    def follow_safe(self, safe: str) -> None:
+        """Another route is the safe one from now on, here and for devices on this board."""
+        self._safe = safe
+        if self.local is not None:
+            self.local.follow_safe(safe)
 
     @property
     def trouble(self) -> str:
@@ -88,8 +95,8 @@ class Movements:
             return verdict
         if self._acks.offer(decision.route, now_s=self._clock()):
             return verdict
-        reason = f"{decision.reason}; route {decision.route} is not offered, so {self.safe}"
-        safe = dataclasses.replace(decision, route=self.safe, reason=reason)
+        reason = f"{decision.reason}; route {decision.route} is not offered, so {self._safe}"
+        safe = dataclasses.replace(decision, route=self._safe, reason=reason)
         return dataclasses.replace(verdict, decision=safe, appointment=None)
 
     def obey(self, decision: Decision, message: Message) -> None:
@@ -172,7 +179,7 @@ class Movements:
         return self._link.connection if self._link.connected else None
 
     def _moves(self, outcome: str, route: str) -> bool:
-        return outcome == "sorted" and route != self.safe
+        return outcome == "sorted" and route != self._safe
 
     def _record(self, movement: Movement) -> None:
         told = dataclasses.asdict(movement)

@@ -63,9 +63,7 @@ class Orders:
             case "trigger":
                 return self._fire(command.received_s)
             case "pause" | "resume":
-                self.paused = command.verb == "pause"
-                self._mind.trigger.reset()
-                return {"ok": True, "detail": f"{command.verb}d"}
+                return self._pause(command.verb == "pause")
             case "reload":
                 return self.reload()
             case "resend":
@@ -90,6 +88,15 @@ class Orders:
         self._on_reload()
         rest = f"; a restart is needed for {', '.join(fixed)}" if fixed else ""
         return {"ok": True, "detail": f"configuration read again{rest}"}
+
+    def _pause(self, pause: bool) -> Answer:
+        """What is open at a pause is told; what comes while it lasts is nobody's."""
+        if pause and not self.paused:
+            self._mind.let_go("paused by a command")
+        elif self.paused and not pause:
+            self._mind.trigger.reset()
+        self.paused = pause
+        return {"ok": True, "detail": "paused" if pause else "resumed"}
 
     def _fire(self, received_s: float) -> Answer:
         if self.paused:

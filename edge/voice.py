@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from edge.brokers import Broker
+from edge.closing import close_all
 from edge.desk import CommandDesk
 from edge.herald import Herald
 from edge.movements import Movements
@@ -87,10 +88,17 @@ class Voice:
 
     def end(self, why: str) -> None:
         """Record the end, let the last events leave, take leave of the broker; in bounds."""
-        self.reporter.report_state("stopped", why)
-        self._flush()
-        self.link.stop(self.herald.state_message("stopped", why), timeout_s=FAREWELL_S)
-        self.outbox.close()
+        farewell = self.herald.state_message("stopped", why)
+        fault = close_all(
+            (
+                lambda: self.reporter.report_state("stopped", why),
+                self._flush,
+                lambda: self.link.stop(farewell, timeout_s=FAREWELL_S),
+                self.outbox.close,
+            )
+        )
+        if fault:
+            raise fault
 
     def _flush(self) -> None:
         """Let the last events leave, in bounds; the rest waits on the disk."""

@@ -41,6 +41,10 @@ class LocalActuator:
         self._idle = self._mover.idle_route(safe)
         self._mover.release()
 
+    def follow_safe(self, safe: str) -> None:
+        """Another route is the safe one from now on."""
+        self._idle = self._mover.idle_route(safe)
+
     def obey(self, message: Message) -> None:
         """Take a decision or an order as an actuator behind the broker would."""
         incoming = Incoming(

@@ -25,15 +25,15 @@ class Belt:
         """`sensors` makes them where there are any: pins are claimed only when it starts."""
         self.clock = clock
         self.timetable = timetable
-        self._optics = optics
-        self._spacing = spacing
+        self._tracker = Tracker(clock=clock, optics=optics, spacing=spacing, votes=1)
         self._make_sensors = sensors
         self._sensors: Sensors | None = None
         self._hear_gate: OnGate | None = None  # replaced as a whole, so it needs no lock
 
     def tracker(self, *, votes: int) -> Tracker:
-        """A fresh one."""
-        return Tracker(clock=self.clock, optics=self._optics, spacing=self._spacing, votes=votes)
+        """The one of this belt: another trigger finds the line as the last one left it."""
+        self._tracker.look_for(votes)
+        return self._tracker
 
     def hear_gate(self, hear: OnGate) -> None:
         """Say who is told of the light gate's edges; a new one takes the place of the old."""

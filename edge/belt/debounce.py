@@ -27,6 +27,11 @@ class Debounce:
         self._broken = False
         self._freed_s: float | None = None  # free since then, not yet for long enough
 
+    @property
+    def broken(self) -> bool:
+        """Whether the beam counts as broken."""
+        return self._broken
+
     def edge(self, edge: Edge) -> Iterator[Edge]:
         """Take in a raw edge, in the order of time; yields what counts."""
         yield from self.settle(edge.at_s)
@@ -43,7 +48,3 @@ class Debounce:
         if self._freed_s is not None and now_s - self._freed_s >= self._hold_s:
             freed, self._freed_s, self._broken = Edge(self._freed_s, False), None, False
             yield freed
-
-    def reset(self) -> None:
-        """As new: the beam is free."""
-        self._broken, self._freed_s = False, None

@@ -170,12 +170,29 @@ class Tracker:
         self._items.popleft()
         return self._given(oldest)
 
-    def clear(self) -> None:
-        """Forget the items; numbering goes on."""
+    def look_for(self, votes: int) -> None:
+        """So many frames for each item from now on, those on the belt included."""
+        self._votes = votes
+
+    def give_up(self, why: str) -> list[Item]:
+        """The items in their order, each barred by `why` where nothing else bars it."""
+        gone = [self._given(item, otherwise=("fault", why)) for item in self._items]
+        self._items.clear()
+        return gone
+
+    def clear(self, now_s: float, *, covered: bool) -> None:
+        """Forget the items; numbering goes on.
+
+        Who knows what lies at the trigger now: what comes next must keep its gap to that. Where
+        the trigger is `covered`, that still has to end.
+        """
         if self._items:
             log.info("belt: %d items are forgotten and run off the end", len(self._items))
         self._items.clear()
-        self._last = None
+        at_mm = self._clock.position_mm(now_s)
+        self._last = _Tracked(self._number, "unknown", now_s, at_mm)
+        if not covered:
+            self._last.trail_mm, self._last.trail_s = at_mm, now_s
         self._jam = ""
         self._still = 0
 
@@ -226,7 +243,7 @@ class Tracker:
             return True  # the next one's gap is known since it came
         return item.trail_mm is not None and edges_mm - item.trail_mm >= self._spacing.min_gap_mm
 
-    def _given(self, item: _Tracked) -> Item:
+    def _given(self, item: _Tracked, otherwise: tuple[Outcome, str] | None = None) -> Item:
         begin_mm = self._place_mm(item.lead_s, item.lead_mm)
         end_mm = begin_mm
         if item.trail_s is not None and item.trail_mm is not None:
@@ -235,7 +252,7 @@ class Tracker:
             frames=tuple(item.frames),
             trigger_s=item.lead_s,
             cause=item.cause,
-            barred=_bar(item),
+            barred=_bar(item, otherwise),
             place_mm=(begin_mm + end_mm) / 2,
         )
 
@@ -248,13 +265,13 @@ class Tracker:
         return self._clock.position_mm(at_s) if self._clock.remembers(at_s) else then_mm
 
 
-def _bar(item: _Tracked) -> tuple[Outcome, str] | None:
-    """Why an item is not judged by its frames; None where it is."""
+def _bar(item: _Tracked, otherwise: tuple[Outcome, str] | None) -> tuple[Outcome, str] | None:
+    """Why an item is not judged by its frames, or `otherwise`; None where it is judged."""
     if item.refused:
         rest = f"; so do the {item.more} that came after it" if item.more else ""
         return "fault", f"full: {MAX_ITEMS} items waited already, it runs off the end{rest}"
     if item.crowd:
         return "ambiguous", item.crowd
-    if not item.frames:
+    if otherwise is None and not item.frames:
         return "fault", "stale: no frame was exposed while the item was in the picture"
-    return None
+    return otherwise

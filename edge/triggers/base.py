@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +35,9 @@ class Trigger(Protocol):
 
     def fire(self, now_s: float) -> bool:
         """Make the next frames captured after `now_s` an item; False where too many wait."""
+
+    def give_up(self, why: str) -> list[Item]:
+        """The open items, each barred by `why`: told, not judged. Then as after `reset`."""
 
     def reset(self) -> None:
         """Forget everything seen; as new."""
@@ -101,6 +105,12 @@ class Collector:
             log.warning("trigger: %d items dropped, no frames for %g s", gone, MAX_WAIT_S)
         self._open = fresh
 
+    def give_up(self, why: str) -> list[Item]:
+        """All open items, barred: they are told, but not judged."""
+        gone = [given_up(c.frames, c.trigger_s, c.cause, why) for c in self._open]
+        self._open.clear()
+        return gone
+
     def clear(self) -> None:
         """Drop all open items."""
         self._open.clear()
@@ -130,9 +140,20 @@ class Commanded:
         """Open an item for the frames captured after `now_s`; False where too many wait."""
         return self._commands.begin(now_s, "command")
 
+    def give_up(self, why: str) -> list[Item]:
+        """Return the open items, each barred by `why`, and begin anew."""
+        gone = self._commands.give_up(why)
+        self.reset()
+        return gone
+
     def reset(self) -> None:
         """Drop open items."""
         self._commands.clear()
+
+
+def given_up(frames: Sequence[Frame], trigger_s: float, cause: str, why: str) -> Item:
+    """An item that is told but not judged."""
+    return Item(tuple(frames), trigger_s=trigger_s, cause=cause, barred=("fault", why))
 
 
 def _item(collection: _Collection, look: Look) -> Item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -27,9 +28,11 @@ class EncoderTrigger(MovingTrigger):
         self._next_mm: float | None = None  # position at which the next pocket is at the trigger
 
     def reset(self) -> None:
-        """Forget the items; the next pocket is a pitch away."""
+        """Forget the items; the pockets stay where they are."""
         super().reset()
-        self._next_mm = None
+        if self._next_mm is not None:
+            beyond_mm = self._belt.position_mm(self._clock()) - self._next_mm
+            self._next_mm += self._pitch_mm * max(0, 1 + math.floor(beyond_mm / self._pitch_mm))
 
     def _take_edges(self, now_s: float) -> None:
         here_mm = self._belt.position_mm(now_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edge.belt.debounce import Debounce, Edge
 from edge.belt.tracker import Tracker
@@ -37,22 +37,22 @@ class GateTrigger(MovingTrigger):
         with self._lock:
             self._edges.append(Edge(at_s, broken))
 
-    def reset(self) -> None:
-        """Forget the items and the edges."""
-        super().reset()
-        with self._lock:
-            self._edges.clear()
-        self._debounce.reset()
+    def _covered(self) -> bool:
+        """By the last edges, which are forgotten like those before them."""
+        list(self._clean_edges(self._clock()))
+        return self._debounce.broken
 
     def _take_edges(self, now_s: float) -> None:
+        for edge in self._clean_edges(now_s):
+            self._count(edge)
+
+    def _clean_edges(self, now_s: float) -> Iterator[Edge]:
         with self._lock:
             edges = list(self._edges)
             self._edges.clear()
         for edge in edges:
-            for clean in self._debounce.edge(edge):
-                self._count(clean)
-        for clean in self._debounce.settle(self._edges_until_s(now_s)):
-            self._count(clean)
+            yield from self._debounce.edge(edge)
+        yield from self._debounce.settle(self._edges_until_s(now_s))
 
     def _edges_until_s(self, now_s: float) -> float:
         return now_s - EDGE_WAIT_S

@@ -46,6 +46,11 @@ class LineTrigger(MovingTrigger):
         self._absorb_s = absorb_s
         self._forget()
 
+    def follow(self, *, votes: int, absorb_s: float) -> None:
+        """Go on by other rules, with the items that are on the belt."""
+        super().follow(votes=votes, absorb_s=absorb_s)
+        self._absorb_s = absorb_s
+
     def reset(self) -> None:
         """Forget the items and the look of the empty line."""
         super().reset()
@@ -83,7 +88,8 @@ class LineTrigger(MovingTrigger):
             self._covered_s = None
             self._tracker.trail(at_s)
         elif self._covered_s is not None and 0 < self._absorb_s < at_s - self._covered_s:
-            self.reset()  # dirt on the belt or the lens: it is what the line looks like now
+            self._tracker.trail(at_s)
+            self._forget()  # dirt on the belt or the lens: it is what the line looks like now
 
     def _learn(self, line: Line) -> None:
         self._learned.append(line)

@@ -41,9 +41,24 @@ class MovingTrigger:
         """A command: an item is at the trigger at `now_s`; its length is not known."""
         return self._tracker.point(now_s, "command")
 
+    def follow(self, *, votes: int, absorb_s: float) -> None:
+        """Go on by other rules, with the items that are on the belt."""
+        self._tracker.look_for(votes)
+
+    def give_up(self, why: str) -> list[Item]:
+        """Return the items on the belt, each barred by `why`, and begin anew."""
+        self._take_edges(self._clock())
+        gone = self._tracker.give_up(why)
+        self.reset()
+        return gone
+
     def reset(self) -> None:
         """Forget the items on the belt: they run off its end."""
-        self._tracker.clear()
+        self._tracker.clear(self._clock(), covered=self._covered())
+
+    def _covered(self) -> bool:
+        """Whether something is at the trigger now, whose end is still to come."""
+        return False
 
     def _notice(self, frame: Frame) -> None:
         """Look at the picture, where the picture is what fires."""

@@ -28,7 +28,7 @@ from edge.scene import (
     scene_of,
 )
 from edge.tray import MOST_CHANGED, TrayMemory
-from edge.triggers.base import Commanded, Look
+from edge.triggers.base import Commanded, Look, given_up
 from edge.values import Frame, Item
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,13 @@ class PresenceTrigger(Commanded):
         self._votes = votes
         super().__init__(votes=votes)
         self.reset()
+
+    def give_up(self, why: str) -> list[Item]:
+        """Return the open items, each barred by `why`, and begin anew."""
+        begun: list[Item] = []
+        if self._resting:
+            begun = [given_up(self._resting, self._resting[0].captured_s, "presence", why)]
+        return begun + super().give_up(why)
 
     def reset(self) -> None:
         """Forget the tray; what is seen next is taken for the empty one."""

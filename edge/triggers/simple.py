@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.triggers.base import MAX_WAIT_S, Commanded
+from edge.triggers.base import MAX_WAIT_S, Commanded, given_up
 from edge.values import Frame, Item
 
 
@@ -34,6 +34,13 @@ class IntervalTrigger(Commanded):
     def open_items(self) -> int:
         """Items whose frames are still being gathered."""
         return super().open_items + bool(self._frames)
+
+    def give_up(self, why: str) -> list[Item]:
+        """Return the open items, each barred by `why`, and begin anew."""
+        begun: list[Item] = []
+        if self._frames:
+            begun = [given_up(self._frames, self._frames[0].captured_s, "interval", why)]
+        return begun + super().give_up(why)
 
     def reset(self) -> None:
         """Drop open items and start the interval anew."""
