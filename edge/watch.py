@@ -13,6 +13,7 @@ from edge.values import Frame
 
 log = logging.getLogger(__name__)
 
+OPENING_S = 5.0  # for the capture process to start and to open its camera
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 10.0
 THAW_EVERY_S = 30.0  # between restarts of a frozen camera
@@ -70,14 +71,19 @@ class CameraWatch:
             self._recover()
             self._look_at(frame)
         elif self._is_silent():
-            self._fail(f"no frame for {self._timeout_s:g} s")
+            self._fail(f"no frame for {self._patience_s:g} s")
         return frame
 
     def _is_silent(self) -> bool:
         """A folder or file may be as slow as it was set; live cameras may not."""
         if self._capture.ended or self._capture.live is False:
             return False
-        return self._clock() - self._quiet_since_s > self._timeout_s
+        return self._clock() - self._quiet_since_s > self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        """More than a short timeout_s until it is open: a process takes its time to start."""
+        return self._timeout_s if self._capture.live else max(self._timeout_s, OPENING_S)
 
     def _recover(self) -> None:
         self._ever = True
