@@ -115,15 +115,16 @@ class Bin:
     def close_books(self, timeout_s: float = 90.0) -> Books:
         """Wait for what is on its way, stop the daemon where it still runs, and balance."""
         if self.daemon.alive():
-            wait_for(lambda: not self.books().lost, what="what waits", timeout_s=timeout_s)
+            self._arrived(timeout_s)
             assert self.stop() == 0, self.log[-3000:]
         assert "Traceback" not in "".join(run.log for run in self.runs)
+        return self._arrived(timeout_s)
+
+    def _arrived(self, timeout_s: float) -> Books:
+        """Wait for what is known by now; a bin that goes on always has something on its way."""
         books = self.books()
-        wait_for(
-            lambda: self._complete(books),
-            what=f"events like {sorted(books.lost)[:5]}",
-            timeout_s=timeout_s,
-        )
+        what = f"events like {sorted(books.lost)[:5]}"
+        wait_for(lambda: self._complete(books), what=what, timeout_s=timeout_s)
         return books
 
     def _complete(self, books: Books) -> bool:

@@ -48,7 +48,10 @@ def test_storm_of_triggers_is_answered_or_counted(broker: Mosquitto, make_bin: M
         ask(monitor, "trigger")
     wait_for(lambda: heard_of(bin_) >= STORM, what="an answer or a line for each")
     ask(monitor, "ping")
-    wait_for(lambda: any(b"pong" in answer for answer in monitor.of("answers")), what="an answer after the storm")
+    wait_for(
+        lambda: any(b"pong" in answer for answer in monitor.of("answers")),
+        what="an answer after the storm",
+    )
     assert rss_mb(daemon.pid) - before_mb < 30
     sees = line_of(bin_.log, "wait already|wait for frames already")
     row = enter("1,000 trigger commands at once", sees, bin_.close_books())
