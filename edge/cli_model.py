@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +87,7 @@ def install(
     from edge.update.checks import (
         check_bundle,
         check_canaries,
+        check_clock,
         check_step,
         open_candidate,
     )
@@ -99,6 +101,7 @@ def install(
         if version in store.state.refused:  # a person decides otherwise
             print(f"version {version} was refused before: {store.state.refused[version]}")
         check_step(version, running, {})
+        check_clock(running, time.time())
         files = _signed_files(checked, version)
         entry = store.add(version, checked.update.bundle, files, lambda text: None)
         candidate = store.load(entry)
@@ -196,9 +199,4 @@ def _signed_files(config: Config, version: int) -> dict[str, bytes]:
         folder=store_path(config) / "tuf",
         ca_file=config.update.ca_file,
     )
-    name = config.update.bundle
-    offered = {release.version: release for release in repository.releases(name)}
-    if version not in offered:
-        there = ", ".join(map(str, sorted(offered))) or "none"
-        raise UsageError(f"version {version}: not among the releases of {name}; there are {there}")
-    return repository.fetch(offered[version])
+    return repository.fetch(repository.release(config.update.bundle, version))

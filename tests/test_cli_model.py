@@ -107,7 +107,9 @@ def test_verify_tells_a_changed_bundle_from_the_signed_one(device: Device) -> No
 def test_install_refuses_what_is_older_missing_or_of_other_classes(device: Device) -> None:
     """Each with its sentence, and nothing changes."""
     device.released(4)
-    assert "not among the releases" in str(device.model("install", "--version", "9").exception)
+    assert "not among the signed releases" in str(
+        device.model("install", "--version", "9").exception
+    )
     other = {"labels": ["red", "green", "violet"]}
     device.released(5, **other, thresholds=dict.fromkeys(other["labels"], 0.6))
     fault = device.model("install", "--version", "5").exception

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from edge.bundle import Bundle
 from edge.classifier import Classifier
@@ -17,6 +18,8 @@ from edge.update.canaries import Canary, read
 from edge.update.chance import CHANCE, most_share, paired
 from edge.update.errors import UpdateError
 from edge.update.shadow import USUAL_DISAGREEMENT
+
+CLOCK_SLACK_S = 86400.0  # of the trainer's clock against the bin's
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,24 @@ class Match:
         """
         excused = self.gains + min(self.gains, self.losses) + self.other_wrong
         return max(USUAL_DISAGREEMENT, most_share(excused, self.canaries) if excused else 0.0)
+
+
+def check_clock(running: Bundle, now_s: float) -> None:
+    """Refuse to judge expiry by a clock that was never set; raises UpdateError.
+
+    By a clock in the past nothing has ever expired, and an old list held up would pass for fresh.
+    """
+    try:
+        made = datetime.fromisoformat(str(running.card["created"]))
+        early = now_s < made.timestamp() - CLOCK_SLACK_S
+    except (KeyError, ValueError, OverflowError):
+        return
+    if early:
+        raise UpdateError(
+            f"the clock says {datetime.fromtimestamp(now_s, UTC):%Y-%m-%d}, but "
+            f"{running.model_id} was made on {made:%Y-%m-%d}: by such a clock nothing has expired; "
+            "set it (see `smartbin doctor`), tried again later"
+        )
 
 
 def check_step(version: int, running: Bundle, refused: dict[int, str]) -> None:

@@ -1,4 +1,9 @@
-"""Downloads for python-tuf that go on where they broke, in bounds of time and size."""
+"""Downloads for python-tuf that go on where they broke, in bounds of time and size.
+
+A server that drips a byte now and then passes every wait for the next byte: in its headers, in a
+chunk's length, in trailers without end. So each answer has an end by the clock
+(edge.update.clocked).
+"""
 
 from __future__ import annotations
 
@@ -11,36 +16,31 @@ import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
 from tuf.ngclient.fetcher import FetcherInterface
 
-TIMEOUT_S = 20.0  # of a connection, and without a byte
+from edge.update.clocked import Overdue, bytes_of, pool_of
+
 WHOLE_S = 1800.0  # of one file, however slowly its bytes drip
 METADATA_S = 120.0  # of one signed list, which is small
 ATTEMPTS = 4  # of one file, each going on where the last one broke
 PAUSE_S = 0.2  # before the second attempt; doubles
-CHUNK = 65536
 MOST_BYTES = 64_000_000  # of a partial file; signed lengths are checked beside
 
 
 class ResumingFetcher(FetcherInterface):
     """Metadata in one go; targets by way of a partial file that outlives a restart."""
 
-    def __init__(self, partials: Path, ca_file: str = "") -> None:
-        self._partials = partials
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(TIMEOUT_S), retries=False, ca_certs=ca_file or None
-        )
+    def __init__(self, partials: Path, *, targets_url: str, ca_file: str = "") -> None:
+        """`targets_url` is what the addresses of targets begin with."""
+        self._partials, self._targets_url = partials, targets_url
+        self._pool = pool_of(ca_file)
 
     def forget(self) -> None:
-        """Remove what was begun: it belongs to no signed file."""
+        """Remove what was begun: it belongs to no signed file, or to none that is wanted."""
         for part in self._partials.glob("part-*"):
             part.unlink(missing_ok=True)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        if "/targets/" not in url:  # metadata is small, and changes under its name
-            until_s = time.monotonic() + METADATA_S
-            for chunk in self._bytes(url, 0):
-                if time.monotonic() > until_s:
-                    raise SlowRetrievalError(f"{url}: too slow")
-                yield chunk
+        if not url.startswith(self._targets_url):  # metadata changes under its name
+            yield from self._bytes(url, 0, time.monotonic() + METADATA_S)
             return
         # Targets are named by their hash, so what is there belongs to the same file.
         path = self._partials / f"part-{hashlib.sha256(url.encode()).hexdigest()[:24]}"
@@ -63,27 +63,28 @@ class ResumingFetcher(FetcherInterface):
     def _appended(self, url: str, path: Path, until_s: float) -> Iterator[bytes]:
         have = path.stat().st_size if path.exists() else 0
         with path.open("ab") as file:
-            for chunk in self._bytes(url, have):
+            for chunk in self._bytes(url, have, until_s):
                 have += len(chunk)
-                if have > MOST_BYTES or time.monotonic() > until_s:
-                    raise SlowRetrievalError(f"{url}: too long or too slow")
+                if have > MOST_BYTES:
+                    raise SlowRetrievalError(f"{url}: too long")
                 file.write(chunk)
                 file.flush()
                 yield chunk
 
-    def _bytes(self, url: str, have: int) -> Iterator[bytes]:
+    def _bytes(self, url: str, have: int, until_s: float) -> Iterator[bytes]:
         """What follows the first `have` bytes, whether or not the server knows ranges."""
         headers = {"Range": f"bytes={have}-"} if have else {}
-        answer = self._pool.request("GET", url, headers=headers, preload_content=False)
         try:
-            if have and answer.status == 416:  # all of it was there
-                return
-            if answer.status not in (200, 206):  # a redirection is not followed
-                raise DownloadHTTPError(f"{url}: HTTP {answer.status}", answer.status)
-            skip = have if answer.status == 200 else 0
-            # read1 gives what has come; stream() would lose it where the line breaks.
-            while chunk := answer.read1(CHUNK):
-                yield chunk[skip:]
-                skip = max(0, skip - len(chunk))
-        finally:
-            answer.close()
+            with self._pool.request(
+                "GET", url, headers=headers, preload_content=False, decode_content=False
+            ) as answer:
+                if have and answer.status == 416:  # all of it was there
+                    return
+                if answer.status not in (200, 206):  # a redirection is not followed
+                    raise DownloadHTTPError(f"{url}: HTTP {answer.status}", answer.status)
+                skip = have if answer.status == 200 else 0
+                for chunk in bytes_of(answer, until_s):
+                    yield chunk[skip:]
+                    skip = max(0, skip - len(chunk))
+        except Overdue as error:
+            raise SlowRetrievalError(f"{url}: {error}") from error

@@ -89,7 +89,9 @@ class Repository:
         with _in_words(self._url):
             for needed in (folder / "metadata", self._partials):
                 needed.mkdir(parents=True, exist_ok=True)
-            self._fetcher = ResumingFetcher(self._partials, ca_file)
+            self._fetcher = ResumingFetcher(
+                self._partials, targets_url=f"{self._url}/targets/", ca_file=ca_file
+            )
             self._updater = Updater(
                 metadata_dir=str(folder / "metadata"),
                 metadata_base_url=f"{self._url}/metadata/",
@@ -130,7 +132,9 @@ class Repository:
         self._step("download .onnx")
         onnx = self._target(release.onnx)
         self._step("download .json")
-        return {".onnx": onnx, ".json": self._target(release.card)}
+        files = {".onnx": onnx, ".json": self._target(release.card)}
+        self._fetcher.forget()  # what was begun of versions that nobody wants any more
+        return files
 
     def _target(self, path: str) -> bytes:
         place = self._partials / "whole"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.update.errors import UpdateError
-from edge.update.store import ModelStore
+from edge.update.store import Entry, ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,27 @@ def active_bundle(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:
 def bundle_before(store: ModelStore, fallback: Callable[[], Bundle], reason: str) -> Bundle:
     """Leave the model that runs for the last good one, or the shipped one where that is damaged.
 
-    Raises UpdateError where the store cannot be written.
+    A disk that cannot be written does not keep a worse model: then it is left in memory, and at
+    the next start as well if nothing on trial can be counted there.
     """
-    entry = store.roll_back(reason)
+    entry = _left(store, reason)
     if entry is None:
         return fallback()
     try:
         return store.load(entry)
     except BundleError as error:
         log.warning("model version %s: %s", entry.version, error)
-        store.roll_back(str(error), refuse=False)
+        _left(store, str(error), refuse=False)
         return fallback()
+
+
+def _left(store: ModelStore, reason: str, *, refuse: bool = True) -> Entry | None:
+    try:
+        return store.roll_back(reason, refuse=refuse)
+    except UpdateError as error:
+        log.warning("%s", error)
+        store.leave(reason, refuse=refuse)
+        return store.state.current
 
 
 def _unwritten(store: ModelStore, fallback: Callable[[], Bundle]) -> Bundle:

@@ -163,14 +163,20 @@ class ModelStore:
         The version left is refused from now on, unless `refuse` is false.
         """
         with self._lock:
-            left, state = self.state.current, self.state
-            refused = dict(state.refused)
-            if left is not None and refuse:
-                refused[left.version] = reason
-            self._write_state(
-                StoreState(current=state.last_good, refused=_newest(refused), note=reason)
-            )
+            self._write_state(self._without_current(reason, refuse=refuse))
             return self.state.current
+
+    def leave(self, reason: str, *, refuse: bool = True) -> None:
+        """As `roll_back`, in memory alone, where the disk cannot be written."""
+        with self._lock:
+            self.state = self._without_current(reason, refuse=refuse)
+
+    def _without_current(self, reason: str, *, refuse: bool) -> StoreState:
+        left, state = self.state.current, self.state
+        refused = dict(state.refused)
+        if left is not None and refuse:
+            refused[left.version] = reason
+        return StoreState(current=state.last_good, refused=_newest(refused), note=reason)
 
     def settle(self, entry: Entry | None) -> None:
         """In memory alone, where the disk cannot be written: `entry` runs, and is on no trial."""

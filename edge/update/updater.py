@@ -21,7 +21,7 @@ from edge.bundle import Bundle
 from edge.errors import SmartbinError
 from edge.limits import give_back_memory
 from edge.update.candidate import Candidate, examined, last_good_of
-from edge.update.checks import check_bundle, check_step, open_candidate
+from edge.update.checks import check_bundle, check_clock, check_step, open_candidate
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
 from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
@@ -171,6 +171,7 @@ class Updater:
         if wish.version == self._running.bundle.version or wish.version in wish.withdrawn:
             return
         check_step(wish.version, self._running.bundle, self._store.state.refused)
+        check_clock(self._running.bundle, time.time())
         entry = self._fetched(wish.version)
         candidate = self._checked(self._store.load(entry), wish.version)
         self._step("shadow")
