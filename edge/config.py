@@ -14,9 +14,10 @@ from edge.actuator.options import (
     with_devices,
 )
 from edge.belt.options import BeltOptions, belt_faults
+from edge.brokeroptions import BrokerOptions, check_broker
 from edge.cameras import check_source, shown
 from edge.errors import ConfigError
-from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
+from edge.options import Reader, line_numbers, name_fault, option, template_of
 from edge.uncertain.options import PictureOptions
 from edge.update.options import UpdateOptions
 
@@ -162,26 +163,12 @@ class RouteOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttOptions:
-    """The broker. The password comes from password_file, a systemd credential, or
+class MqttOptions(BrokerOptions):
+    """The broker. The password comes from password_file, a systemd credential mqtt-password, or
     SMARTBIN_MQTT_PASSWORD; never from this file."""
 
-    host: str = option("127.0.0.1", "Name or address of the broker.", check=host_fault)
-    port: int = option(1883, "1883 plain, 8883 with TLS.", low=1, high=65535)
     version: str = option(
         "auto", "auto: 5, and 3.1.1 where the broker has no 5.", choices=("auto", "5", "3.1.1")
-    )
-    keepalive_s: int = option(
-        20, "A silent broker counts as gone after 1.5 times this.", low=5, high=3600, unit="s"
-    )
-    username: str = option("", "Empty: anonymous.")
-    password_file: str = option("", "A file that holds the password alone, mode 0600.")
-    tls: bool = option(False, "Encrypt and check the broker's certificate.")
-    ca_file: str = option("", "CA of the broker's certificate; empty: the system's own.")
-    cert_file: str = option("", "This bin's certificate, where the broker asks for one.")
-    key_file: str = option("", "The key of cert_file.")
-    retry_max_s: float = option(
-        60.0, "Longest wait between attempts, jittered.", low=0.2, high=3600, unit="s"
     )
 
 
@@ -349,12 +336,7 @@ def _check_together(config: Config, reader: Reader) -> None:
     live = not config.camera.source.startswith(("folder:", "file:"))
     if live and config.camera.timeout_s * config.camera.fps < 2:
         reader.fault("camera.timeout_s", "must be longer than two frames at camera.fps")
-    if bool(config.mqtt.cert_file) != bool(config.mqtt.key_file):
-        reader.fault("mqtt.cert_file", "cert_file and key_file are given both or not at all")
-    if config.mqtt.cert_file and not config.mqtt.tls:
-        reader.fault("mqtt.cert_file", "a client certificate needs tls = true")
-    if config.mqtt.password_file and not config.mqtt.username:
-        reader.fault("mqtt.password_file", "a password needs mqtt.username")
+    check_broker(config.mqtt, reader)
     silence_s = config.actuator.silence_s
     if 0 < silence_s < 2 * config.health.interval_s:
         reader.fault("actuator.silence_s", "must be 0, or at least twice health.interval_s")

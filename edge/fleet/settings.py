@@ -8,7 +8,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.brokers import Broker, read_password, tls_context
+from edge.brokeroptions import BrokerOptions, broker_from, check_broker, check_pair
+from edge.brokers import Broker
 from edge.errors import ConfigError
 from edge.options import Reader, host_fault, line_numbers, name_fault, option, template_of
 from edge.places import state_folder
@@ -62,24 +63,10 @@ class StoreOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttOptions:
+class MqttOptions(BrokerOptions):
     """The broker; it must speak MQTT 5. The password comes from password_file, a systemd
     credential mqtt-password, or SMARTBIN_MQTT_PASSWORD; never from this file."""
 
-    host: str = option("127.0.0.1", "Name or address of the broker.", check=host_fault)
-    port: int = option(1883, "1883 plain, 8883 with TLS.", low=1, high=65535)
-    keepalive_s: int = option(
-        20, "A silent broker counts as gone after 1.5 times this.", low=5, high=3600, unit="s"
-    )
-    username: str = option("", "Empty: anonymous.")
-    password_file: str = option("", "A file that holds the password alone, mode 0600.")
-    tls: bool = option(False, "Encrypt and check the broker's certificate.")
-    ca_file: str = option("", "CA of the broker's certificate; empty: the system's own.")
-    cert_file: str = option("", "The monitor's certificate, where the broker asks for one.")
-    key_file: str = option("", "The key of cert_file.")
-    retry_max_s: float = option(
-        60.0, "Longest wait between attempts, jittered.", low=0.2, high=3600, unit="s"
-    )
     name: str = option(
         "",
         "Name of this monitor, kept over restarts; two monitors need two. Empty: the host's name.",
@@ -271,14 +258,9 @@ def parse_settings(text: str, *, file: str = "fleet.toml") -> Settings:
 
 
 def _check_together(settings: Settings, reader: Reader) -> None:
-    page, mqtt = settings.page, settings.mqtt
-    for name, section in (("page", page), ("mqtt", mqtt)):
-        if bool(section.cert_file) != bool(section.key_file):
-            reader.fault(f"{name}.cert_file", "cert_file and key_file are given both or not at all")
-    if mqtt.cert_file and not mqtt.tls:
-        reader.fault("mqtt.cert_file", "a client certificate needs tls = true")
-    if mqtt.password_file and not mqtt.username:
-        reader.fault("mqtt.password_file", "a password needs mqtt.username")
+    page = settings.page
+    check_pair("page", page.cert_file, page.key_file, reader)
+    check_broker(settings.mqtt, reader)
     if not (is_loopback(page.host) or page.cert_file or page.behind_proxy):
         reader.fault(
             "page.host",
@@ -297,17 +279,7 @@ def is_loopback(host: str) -> bool:
 
 def broker_of(settings: Settings) -> Broker:
     """The broker, with its secrets read; raises ConfigError."""
-    mqtt = settings.mqtt
-    return Broker(
-        host=mqtt.host,
-        port=mqtt.port,
-        version="5",
-        keepalive_s=mqtt.keepalive_s,
-        username=mqtt.username,
-        password=read_password(mqtt.password_file) if mqtt.username else "",
-        tls=tls_context(mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if mqtt.tls else None,
-        retry_max_s=mqtt.retry_max_s,
-    )
+    return broker_from(settings.mqtt, version="5")
 
 
 def template() -> str:

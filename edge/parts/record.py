@@ -6,7 +6,8 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
-from edge.brokers import Broker, read_password, tls_context
+from edge.brokeroptions import broker_from
+from edge.brokers import Broker
 from edge.config import Config
 from edge.errors import OutboxError
 from edge.mqtt import Link
@@ -23,19 +24,8 @@ LEAST_STALL_S = 1.0  # a shorter silence is common on a mobile network
 
 def broker_of(config: Config) -> Broker:
     """The broker of a configuration, with its secrets read; raises ConfigError."""
-    mqtt = config.mqtt
-    tls = tls_context(mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if mqtt.tls else None
-    return Broker(
-        host=mqtt.host,
-        port=mqtt.port,
-        version=mqtt.version,
-        keepalive_s=mqtt.keepalive_s,
-        username=mqtt.username,
-        password=read_password(mqtt.password_file) if mqtt.username else "",
-        tls=tls,
-        retry_max_s=mqtt.retry_max_s,
-        stall_s=max(LEAST_STALL_S, config.decision.deadline_ms / 1000),
-    )
+    stall_s = max(LEAST_STALL_S, config.decision.deadline_ms / 1000)
+    return broker_from(config.mqtt, version=config.mqtt.version, stall_s=stall_s)
 
 
 def outbox_path(config: Config) -> Path:
