@@ -9,6 +9,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -50,6 +51,10 @@ pytestmark = [
 ]
 PASSWORD = "a-good-password"
 SICK = ("north", "market-7")
+LONG = Bin(
+    "a-bin-whose-name-has-as-many-letters-as-a-name-may-have-1234567", "s" * 63, boot="f" * 12
+)
+LONG_PATH = f"bins/{LONG.site}/{LONG.name}"
 
 
 @pytest.fixture
@@ -320,18 +325,21 @@ def check_export(driver: webdriver.Chrome, folder: Path) -> None:
 def test_it_reads_on_a_phone_and_a_viewer_changes_nothing(
     driver: webdriver.Chrome, monitor: RunningMonitor, mosquitto: Mosquitto
 ) -> None:
-    """At 390 px nothing is wider than the screen; a viewer has no buttons that change."""
+    """At 360 px nothing is wider than the screen and every word of a chart is as large as others;
+    a viewer has no buttons that change; a page that is not live any more says so."""
     voice = Voice(mosquitto.port)
     populate(monitor, voice)
+    voice.say(LONG.birth(), LONG.state("degraded", "the camera gives no frames"), LONG.event())
+    wait_for(lambda: monitor.monitor.queries.bin(LONG.site, LONG.name), what="one more bin")
     voice.close()
     # Emulated: a window of headless Chromium is never narrower than 500 px.
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     log_in(driver, monitor.url, "vic")
-    for path in ("", "bins/north/market-7", "alerts", "gallery", "input"):
+    for path in ("", "bins/north/market-7", "alerts", "gallery", "input", LONG_PATH):
         driver.get(monitor.url + path)
         width = driver.execute_script("return document.documentElement.scrollWidth")
-        assert width <= 390, (path, width)
+        assert width <= 360, (path, width)
         buttons = driver.find_elements(By.CSS_SELECTOR, "main form[method=post] button")
         assert not buttons, path
         shoot(driver, f"fleet-phone-{path.split('/')[0] or 'overview'}")
@@ -339,3 +347,39 @@ def test_it_reads_on_a_phone_and_a_viewer_changes_nothing(
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
     driver.get(monitor.url + "bins/north/market-7")
     shoot(driver, "fleet-phone-dark")
+    check_words_of_charts(driver)
+    monitor.close()
+    WebDriverWait(driver, 90).until(lambda d: "does not answer" in texts(d, "#stale")[0])
+
+
+def check_words_of_charts(driver: webdriver.Chrome) -> None:
+    """None is smaller than 11 px, and none touches the next one."""
+    boxes = driver.execute_script(
+        "return [...document.querySelectorAll('.chart .ticks')].map(chart => "
+        "[...chart.querySelectorAll('text')].map(word => word.getBoundingClientRect().toJSON()))"
+    )
+    assert len(boxes) == 7  # hours, two of drift, four of health
+    for words in boxes:
+        shown = [word for word in words if word["width"]]
+        assert shown and all(word["height"] >= 11 for word in shown)
+        for left, right in itertools.pairwise(shown):
+            assert left["right"] + 4 < right["left"]
+
+
+def test_long_names_fit_a_desk(
+    driver: webdriver.Chrome, monitor: RunningMonitor, mosquitto: Mosquitto
+) -> None:
+    """The longest names that a bin may have leave every column on the screen; a bin that has no
+    comparison yet says how far it is, and what its model's card says."""
+    voice = Voice(mosquitto.port)
+    voice.say(LONG.birth(), LONG.state(), LONG.event(), LONG.event(), LONG.health())
+    wait_for(lambda: monitor.scalar("SELECT judged FROM bin") == 2, what="its decisions")
+    voice.close()
+    log_in(driver, monitor.url, "ann")
+    for path in ("", LONG_PATH, "alerts"):
+        driver.get(monitor.url + path)
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 1280, path
+        if path == LONG_PATH:
+            drift = texts(driver, "#drift")[0]
+            assert "first 100 judged items" in drift and "2 have come" in drift
+            assert "card says 0.92" in drift and "No card" not in drift

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from edge.errors import ConfigError
 from edge.fleet import schema
+from edge.fleet.cards import read_cards
 from edge.fleet.monitor import Monitor, read_token
 from edge.fleet.page import _safe_path
 from edge.fleet.settings import parse_settings
@@ -24,6 +25,7 @@ from tests.fleet_harness import Bin, RunningMonitor, Voice, settings_for
 from tests.harness import ROOT, Mosquitto, free_port, wait_for
 
 PASSWORD = "a-good-password"
+CARD_MODEL = next(iter(read_cards("")))  # of the model that is shipped
 PATHS = ("/", "/bins/s/b1", "/alerts", "/gallery", "/input", "/gallery/labels.csv")
 
 
@@ -168,6 +170,33 @@ def test_names_from_outside_are_text_and_never_markup(monitor: RunningMonitor) -
     with visitor(monitor, "ann") as client:
         for path in (*PATHS, "/?q=" + evil, "/bins/s/" + evil):
             assert "<script>alert" not in client.get(path).text
+
+
+def test_a_picture_is_relabelled_with_any_class_of_its_bin(monitor: RunningMonitor) -> None:
+    """Also where its name is not ASCII; with none that the bin's model does not know."""
+    row = {"bin_id": 1, "event_id": "e", "sha256": "0" * 64, "bytes": 1, "ts": 1.0, "model": "m"}
+    with monitor.monitor.database.begin() as db:
+        db.execute(sa.update(schema.bin_).values(labels=json.dumps(["Glühbirne", "glass"])))
+        db.execute(sa.insert(schema.picture).values(**row, outcome="unknown", why=""))
+    with visitor(monitor, "ann") as client:
+        form = {"csrf": csrf_of(client)}
+        for label, status in (("Glühbirne", 200), ("birne", 400), ("glass", 200), ("lass", 400)):
+            answer = client.post("/gallery/1/label", data={**form, "label": label})
+            assert answer.status_code == status, label
+            if status == 200:
+                assert monitor.scalar("SELECT label FROM picture") == label
+
+
+def test_a_bin_without_a_comparison_says_what_is_missing(monitor: RunningMonitor) -> None:
+    """No rows of drift are no missing card; a model without a card is named."""
+    with visitor(monitor, "vic") as client:
+        page = client.get("/bins/s/b1").text
+        assert "has not named its model" in page and "0 have come" in page
+        for model, said in ((CARD_MODEL, "card says 0."), ("other@1", "No card of other@1 here")):
+            with monitor.monitor.database.begin() as db:
+                db.execute(sa.update(schema.bin_).values(model=model, judged=1000))
+            page = client.get("/bins/s/b1").text
+            assert said in page and "first 300 judged items" in page and "have come" not in page
 
 
 def test_metrics_are_for_this_host_or_for_a_token(monitor: RunningMonitor, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from edge.fleet.server import Server
 from edge.fleet.settings import Settings, broker_of
 from edge.fleet.subscriber import Subscriber, subscriptions
 from edge.fleet.users import Users
+from edge.fleet.views import DriftTold
 from edge.fleet.writer import Writer
 from edge.notify import Notifier
 
@@ -55,6 +56,7 @@ class Monitor:
         self.queries = Queries(self.database)
         self.users = users_of(settings, self.database)
         self.shelf = shelf_of(settings, self.database)
+        self._cards = read_cards(settings.drift.cards)
         self.ingest = self._ingest()
         self.subscriber = self._subscriber()
         self.housekeeper = Housekeeper(
@@ -189,7 +191,7 @@ class Monitor:
         )
         looks = DriftWatch(
             self.database,
-            cards=read_cards(drift.cards),
+            cards=self._cards,
             window=drift.window,
             least_psi=drift.least_psi,
             card_drop=drift.card_drop,
@@ -233,7 +235,12 @@ class Monitor:
             figures=self.figures,
             access=access,
             trouble=self.troubles,
-            drift_bounds=(drift.least_psi, drift.card_drop),
+            drift=DriftTold(
+                cards=self._cards,
+                window=drift.window,
+                least_psi=drift.least_psi,
+                card_drop=drift.card_drop,
+            ),
         )
         return Server(site.app(), options=page)
 

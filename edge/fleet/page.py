@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ from edge.fleet.queries import PAGE, SORTS, Queries, Wish
 from edge.fleet.security import Guard, client_address
 from edge.fleet.settings import is_loopback
 from edge.fleet.users import TooManyTries, Users, Visitor
-from edge.fleet.views import FILTERS, bin_charts
+from edge.fleet.views import FILTERS, DriftTold, bin_charts
 
 HERE = Path(__file__).parent
 STATES = ("", "wrong", "ready", "degraded", "lost", "stopped", "init", "throttled", "retired")
@@ -69,7 +70,7 @@ class Page:
         figures: Figures,
         access: Access,
         trouble: Callable[[], list[str]],
-        drift_bounds: tuple[float, float],
+        drift: DriftTold,
     ) -> None:
         self._database = database
         self._queries = Queries(database)
@@ -78,7 +79,7 @@ class Page:
         self._figures = figures
         self._access = access
         self._trouble = trouble
-        self._least_psi, self._card_drop = drift_bounds
+        self._drift = drift
         self._cookie = "__Host-smartbin" if access.https else "smartbin"
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True
@@ -238,12 +239,7 @@ class Page:
             bin=row,
             hours=hours,
             charts=bin_charts(
-                self._queries,
-                row,
-                hours=hours,
-                now_ts=time.time(),
-                least_psi=self._least_psi,
-                card_drop=self._card_drop,
+                self._queries, row, hours=hours, now_ts=time.time(), drift=self._drift
             ),
             decisions=self._queries.decisions(id_),
             states=self._queries.states_of(id_),
@@ -322,7 +318,7 @@ class Page:
         row = self._queries.picture(number)
         if row is None:
             raise HTTPException(404, "This picture is not there any more.")
-        if label != NO_CLASS and f'"{label}"' not in row["labels"]:
+        if label != NO_CLASS and label not in json.loads(row["labels"]):
             raise HTTPException(400, "This bin's model knows no such class.")
         self._shelf.label(number, label, by=visitor.name)
         return RedirectResponse(_safe_path(str(form.get("back", "/gallery"))), 303)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from edge.fleet import schema
 from edge.fleet.charts import bars, lines
+from edge.fleet.drift import Card
 from edge.fleet.queries import Queries, Row
 
 UNSORTED = ("unknown", "ambiguous", "empty", "late", "fault")
@@ -37,6 +39,8 @@ def ago(ts: float | None, now: float) -> str:
 
 
 def _length(seconds: float) -> str:
+    """A stretch of time, for people."""
+    seconds = max(0.0, seconds)
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -67,6 +71,7 @@ def throttling(bits: int | None) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
+    "length_of_time": _length,
     "utc": utc,
     "figure": figure,
     "percent": percent,
@@ -74,36 +79,49 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class DriftTold:
+    """By what drift is judged, for the words and dashed lines beside it."""
+
+    cards: Mapping[str, Card]  # by model
+    window: int
+    least_psi: float
+    card_drop: float
+
+
 def bin_charts(
-    queries: Queries, row: Row, *, hours: int, now_ts: float, least_psi: float, card_drop: float
+    queries: Queries, row: Row, *, hours: int, now_ts: float, drift: DriftTold
 ) -> dict[str, Any]:
-    """SVGs by name, and the legend of the first."""
+    """Charts by name, the legend of the first, and what is to be said of drift."""
     to_hour = int(now_ts // 3600)
     from_hour = to_hour - hours + 1
     counts = queries.hours(row["id"], from_hour=from_hour, to_hour=to_hour)
     names = _names(row, counts)
     drifts = queries.series(schema.drift, row["id"], now_ts - 30 * 86400)
     health = queries.series(schema.health, row["id"], now_ts - 7 * 86400)
+    card = drift.cards.get(row["model"])
     return {
         "hours": bars(counts, from_hour=from_hour, to_hour=to_hour, names=names),
         "names": names,
         "total": sum(sum(hour.values()) for hour in counts.values()),
-        "psi": _psi(drifts, least_psi),
-        "mean": _mean(drifts, card_drop),
-        "drift": drifts[-1] if drifts else None,
-        "latency": lines(
-            [(r["ts"], (r["p50_ms"], r["p99_ms"])) for r in health],
-            low=0,
-            title="Latency p50 and p99",
-            unit=" ms",
-        ),
-        "temperature": lines(
-            [(r["ts"], (r["temperature_c"],)) for r in health], title="Temperature", unit=" C"
-        ),
-        "outbox": lines([(r["ts"], (r["outbox_depth"],)) for r in health], low=0, title="Outbox"),
-        "memory": lines(
-            [(r["ts"], (r["rss_mb"],)) for r in health], low=0, title="Memory", unit=" MB"
-        ),
+        "psi": _psi(drifts, drift.least_psi, now_ts) if drifts else None,
+        "mean": _mean(drifts, card.mean - drift.card_drop if card else None, now_ts),
+        "card": card,
+        "window": drift.window,
+        **_health_charts(health, now_ts),
+    }
+
+
+def _health_charts(health: list[Row], now_ts: float) -> dict[str, Markup]:
+    def chart(title: str, *names: str, unit: str = "", low: float | None = 0) -> Markup:
+        points = [(row["ts"], tuple(row[name] for name in names)) for row in health]
+        return lines(points, now_ts=now_ts, low=low, title=title, unit=unit)
+
+    return {
+        "latency": chart("Latency p50 and p99", "p50_ms", "p99_ms", unit=" ms"),
+        "temperature": chart("Temperature", "temperature_c", unit=" °C", low=None),
+        "outbox": chart("Outbox", "outbox_depth"),
+        "memory": chart("Memory", "rss_mb", unit=" MB"),
     }
 
 
@@ -114,13 +132,12 @@ def _names(row: Row, counts: dict[int, dict[str, int]]) -> list[str]:
     return [name for name in known if name in seen] + sorted(seen & {*UNSORTED} - {*known})
 
 
-def _psi(drifts: list[Row], least_psi: float) -> Markup:
+def _psi(drifts: list[Row], least_psi: float, now_ts: float) -> Markup:
     points = [(r["ts"], (r["psi_confidence"], r["psi_classes"])) for r in drifts]
-    return lines(points, low=0, mark=least_psi, title="Population stability index")
+    title = "Population stability index"
+    return lines(points, now_ts=now_ts, low=0, mark=least_psi, title=title)
 
 
-def _mean(drifts: list[Row], card_drop: float) -> Markup:
-    card = next((r["card_mean"] for r in reversed(drifts) if r["card_mean"]), None)
-    mark = card - card_drop if card else None
+def _mean(drifts: list[Row], mark: float | None, now_ts: float) -> Markup:
     points = [(r["ts"], (r["mean"],)) for r in drifts]
-    return lines(points, low=0, high=1, mark=mark, title="Mean confidence")
+    return lines(points, now_ts=now_ts, low=0, high=1, mark=mark, title="Mean confidence")
