@@ -22,7 +22,14 @@ from tests.harness import (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what this machine cannot do, and say so where it is left out."""
+    """Leave out what this machine cannot do, and say so where it is left out.
+
+    A test with live parts in other processes that fails gets one more try, and the summary names
+    it: what fails twice is broken, what fails once is a race to be looked for.
+    """
+    for item in items:
+        if item.get_closest_marker("mosquitto") or item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     if MOSQUITTO is None:
         for item in items:
             if item.get_closest_marker("mosquitto"):
@@ -44,7 +51,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tests left out are named loudly, not only counted."""
+    """Tests left out, and those that needed a second try, are named loudly, not only counted."""
+    for report in terminalreporter.stats.get("rerun", []):
+        said = str(report.longrepr).strip().splitlines()[-1:]
+        terminalreporter.write_line(f"SECOND TRY: {report.nodeid}: {said}", yellow=True, bold=True)
     reasons: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
