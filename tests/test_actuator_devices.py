@@ -84,6 +84,8 @@ class Metal:
     stuck: bool = False  # it no longer moves, so no switch changes
     levels: dict[int, float] = field(default_factory=dict)
     outputs: list[tuple[int, float]] = field(default_factory=list)
+    shorted: int = -1  # a switch that is pressed for ever, by its wire
+    cut: int = -1  # a switch that is never pressed, by its wire
     steps: int = 15  # of the carousel, from home: it was left somewhere
 
     def start(self) -> None:
@@ -110,7 +112,7 @@ class Metal:
 
     def _press(self, number: int, pressed: bool) -> None:
         pin = self.factory.pin(number)
-        if pin.function == "input":
+        if pin.function == "input" and number not in (self.shorted, self.cut):
             (pin.drive_low if pressed else pin.drive_high)()
 
 
@@ -237,6 +239,50 @@ def test_stuck_metal_is_a_jam_with_its_switch_and_remedy(make: Make, kind: str) 
     device.home()
     device.move(order(), stop=NEVER)
     assert device.position == "home"
+
+
+# Kind, switches that it has beside those of the table, and which of them is shorted to ground.
+SHORTED = [
+    ("servo", {}, 5),
+    ("diverter", {}, 5),
+    ("diverter", {}, 6),
+    ("diverter", {"end_switch": -1}, 5),
+    ("gates", {}, 5),
+    ("gates", {}, 6),
+    ("kicker", {}, 5),
+    ("kicker", {"end_switch": 6}, 6),
+    ("relay", {}, 6),
+]
+
+
+@pytest.mark.parametrize(("kind", "switches", "shorted"), SHORTED)
+def test_a_shorted_switch_is_a_jam_and_never_done(
+    make: Make, kind: str, switches: dict[str, int], shorted: int
+) -> None:
+    """Pinched or corroded wire: what it says is true of home or of the end, never of both."""
+    device, metal = make(kind, **switches)
+    metal.shorted = shorted
+    metal.factory.pin(shorted).drive_low()
+    with pytest.raises(JammedError, match=rf"it: .* GPIO {shorted}; .*cmd/clear"):
+        device.home()
+        device.move(order(), stop=NEVER)
+    assert is_safe(kind, metal)
+
+
+@pytest.mark.parametrize(
+    ("kind", "switch"),
+    [(kind, "home_switch") for kind in ("servo", "diverter", "gates", "kicker", "carousel")]
+    + [("diverter", "end_switch"), ("kicker", "end_switch"), ("relay", "feedback")],
+)
+def test_an_unplugged_switch_is_a_jam_and_never_done(make: Make, kind: str, switch: str) -> None:
+    """Nothing joins its pin with ground any more: the pull-up says so at home, or at the end."""
+    device, metal = make(kind, **({"end_switch": 6} if switch == "end_switch" else {}))
+    metal.cut = 5 if switch == "home_switch" else 6
+    metal.factory.pin(metal.cut).drive_high()
+    with pytest.raises(JammedError, match=rf"it: .* GPIO {metal.cut}; .*cmd/clear"):
+        device.home()
+        device.move(order(), stop=NEVER)
+    assert is_safe(kind, metal)
 
 
 def test_simulated_jam_is_a_jam(make: Make) -> None:

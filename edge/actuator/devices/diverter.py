@@ -13,7 +13,14 @@ from edge.actuator.devices.base import (
     switch_on,
     switch_option,
 )
-from edge.actuator.devices.onoff import OnOff, Wiring, await_switch, route_fault
+from edge.actuator.devices.onoff import (
+    OnOff,
+    Wiring,
+    await_end_free,
+    await_switch,
+    await_way_out,
+    route_fault,
+)
 from edge.actuator.gpio import Pins
 from edge.actuator.values import Order
 from edge.options import option
@@ -70,8 +77,16 @@ class Diverter(OnOff):
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._output.on()
-        await_switch(self.name, "the end was not reached", self._end_switch, self._travel_s, stop)
+        await_way_out(
+            self.name,
+            "the end was not reached",
+            end=self._end_switch,
+            home=self._home_switch,
+            travel_s=self._travel_s,
+            stop=stop,
+        )
 
     def _return(self) -> None:
         self._output.off()
         await_switch(self.name, "home was not reached", self._home_switch, self._travel_s, None)
+        await_end_free(self.name, self._end_switch, self._travel_s)

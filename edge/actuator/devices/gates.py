@@ -14,7 +14,13 @@ from edge.actuator.devices.base import (
     switch_on,
     switch_option,
 )
-from edge.actuator.devices.onoff import all_off, await_switch, close_all
+from edge.actuator.devices.onoff import (
+    all_off,
+    await_end_free,
+    await_switch,
+    await_way_out,
+    close_all,
+)
 from edge.actuator.gpio import Output, Pins, Switch
 from edge.actuator.values import Order
 from edge.options import option
@@ -89,12 +95,20 @@ class Gates(Device):
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._all_off()
         self._gates[order.route].on()
-        end = self._ends.get(order.route)
-        await_switch(self.name, f"{order.route} did not open", end, self._travel_s, stop)
+        await_way_out(
+            self.name,
+            f"{order.route} did not open",
+            end=self._ends.get(order.route),
+            home=self._home_switch,
+            travel_s=self._travel_s,
+            stop=stop,
+        )
 
     def _return(self) -> None:
         self._all_off()
         await_switch(self.name, "home was not reached", self._home_switch, self._travel_s, None)
+        for end in self._ends.values():
+            await_end_free(self.name, end, self._travel_s)
 
     def _all_off(self) -> None:
         all_off(self._gates.values())

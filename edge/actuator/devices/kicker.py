@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from edge.actuator.devices.base import (
     CommonOptions,
     Limits,
-    jammed,
-    pause,
     pin_option,
     switch_on,
     switch_option,
-    until,
 )
-from edge.actuator.devices.onoff import OnOff, Wiring, await_switch, route_fault
+from edge.actuator.devices.onoff import (
+    OnOff,
+    Wiring,
+    await_end_free,
+    await_switch,
+    await_way_out,
+    route_fault,
+)
 from edge.actuator.gpio import Pins
 from edge.actuator.values import Order
 from edge.options import option
@@ -77,13 +81,17 @@ class Kicker(OnOff):
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
         self._output.on()
-        end = self._end_switch
-        if end is None:
-            pause(self._on_s, stop)
-        elif not until(lambda: end.pressed, self._on_s, stop):
-            raise jammed(self.name, "the full stroke was not made", end.pin, self._on_s)
+        await_way_out(
+            self.name,
+            "the full stroke was not made",
+            end=self._end_switch,
+            home=self._home_switch,
+            travel_s=self._on_s,
+            stop=stop,
+        )
 
     def _return(self) -> None:
         self._output.off()
         if self._home_switch:
             await_switch(self.name, "it did not come back", self._home_switch, RETURN_S, None)
+        await_end_free(self.name, self._end_switch, RETURN_S)

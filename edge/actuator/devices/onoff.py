@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,6 +51,32 @@ def await_switch(
         pause(travel_s, stop or threading.Event())
     elif not until(lambda: switch.pressed, travel_s, stop):
         raise jammed(name, what, switch.pin, travel_s)
+
+
+def await_way_out(
+    name: str,
+    what: str,
+    *,
+    end: Switch | None,
+    home: Switch | None,
+    travel_s: float,
+    stop: threading.Event,
+) -> None:
+    """Wait until it is at the end and off the home switch, in all at most the time of travel.
+
+    Raises JammedError where a switch did not say so, BrokenOffError where `stop` was set.
+    """
+    latest_s = time.monotonic() + travel_s
+    await_switch(name, what, end, travel_s, stop)
+    left_s = max(0.0, latest_s - time.monotonic())
+    if home and not until(lambda: not home.pressed, left_s, stop):
+        raise jammed(name, "did not leave home", home.pin, travel_s)
+
+
+def await_end_free(name: str, end: Switch | None, travel_s: float) -> None:
+    """At home the end switch is free; one that is stuck or shorted would call any order done."""
+    if end and not until(lambda: not end.pressed, travel_s):
+        raise jammed(name, "did not leave its end", end.pin, travel_s)
 
 
 def all_off(outputs: Iterable[Output]) -> None:
