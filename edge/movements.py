@@ -57,6 +57,7 @@ class Movements:
         self._reporter = reporter
         self._clock = clock
         self._said: queue.Queue[Said] = queue.Queue(MAX_SAID)
+        self._dropped = 0  # acks since none waited; a count may miss one between threads
         self._orders = 0
         self.told: Callable[[str, str], None] = lambda id, result: None  # of each outcome
         self.local: Local | None = None  # else the broker's subscribers move things
@@ -81,12 +82,15 @@ class Movements:
     def take(self, incoming: Incoming) -> None:
         """Keep an ack for the loop."""
         said = read_ack(incoming.payload, received_s=incoming.received_s)
-        if said is None or incoming.retained:
+        # Of another start, or of no decision of ours: nobody here waits for it.
+        if said is None or incoming.retained or not said.id.startswith(f"{self._origin.boot}-"):
             return
         try:
             self._said.put_nowait(said)
         except queue.Full:
-            log.warning("actuator: an ack dropped, %d wait already", MAX_SAID)
+            if not self._dropped:
+                log.warning("actuator: an ack dropped, %d wait already", MAX_SAID)
+            self._dropped += 1
 
     def reroute(self, verdict: Verdict) -> Verdict:
         """Send an item the safe way where its route is not offered; it stays what it is."""
@@ -118,16 +122,23 @@ class Movements:
 
     def serve(self) -> None:
         """Record what acks have come, and which have not in time."""
-        while True:
-            try:
-                movement = self._acks.take(self._said.get_nowait())
-            except queue.Empty:
-                break
-            if movement is not None:
-                self._record(movement)
+        self._take_acks()
         if self._acks.open:
             for missed in self._acks.overdue(self._clock(), connection=self._connection()):
                 self._record(missed)
+
+    def _take_acks(self) -> None:
+        """At most MAX_SAID of them, then a frame: acks may come faster than they are taken."""
+        for _ in range(MAX_SAID):
+            try:
+                movement = self._acks.take(self._said.get_nowait())
+            except queue.Empty:
+                if self._dropped:
+                    log.warning("actuator: %d acks were dropped", self._dropped)
+                self._dropped = 0
+                return
+            if movement is not None:
+                self._record(movement)
 
     def end(self) -> None:
         """Send local devices home, take what came, and say of the rest that nobody knows."""
