@@ -6,8 +6,10 @@ fixture of theirs.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,23 @@ class MonitorContract:
         wait_for(
             lambda: monitor.scalar("SELECT complete FROM boot") == 200, what="complete numbers"
         )
+
+    def test_monitors_that_start_together_make_one_set_of_tables(self, url: str) -> None:
+        """On a fresh database none of them finds half of another's work."""
+        several = [Database(url.replace("postgresql:", "postgresql+psycopg:")) for _ in range(6)]
+        together = threading.Barrier(len(several))
+
+        def prepare(database: Database) -> None:
+            together.wait(90)
+            database.prepare()
+
+        with ThreadPoolExecutor(len(several)) as pool:
+            for done in [pool.submit(prepare, database) for database in several]:
+                done.result(90)
+        with several[0].reading() as db:
+            assert db.exec_driver_sql("SELECT key, value FROM meta").all() == [("schema", "1")]
+        for database in several:
+            database.close()
 
     def test_a_batch_that_is_written_again_changes_nothing(self, url: str) -> None:
         """Neither what is known of a bin nor any history: the broker tells twice, and a server

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 BUSY_MS = 10_000  # several monitors may share one SQLite file; none holds it longer
 CHUNK_HOURS = 24
+PREPARING = 7_265_662  # of PostgreSQL's advisory locks: one monitor makes the tables
 LOG_PAGES = 16_000  # of SQLite's log (64 MB); beyond, it ought to begin anew
 MOST_LOG_PAGES = 4 * LOG_PAGES  # 256 MB; beyond, it must, and writers wait for it
 PASSES = 5  # over the log, each over what came during the one before
@@ -51,10 +52,13 @@ class Database:
     def prepare(self) -> None:
         """Make what is not there yet; raises StoreError where it cannot be opened or is newer."""
         try:
-            schema.metadata.create_all(self.engine)
-            self._check_version()
-            if not self.is_sqlite:
-                self._prepare_postgres()
+            with self.begin() as db:
+                if not self.is_sqlite:  # SQLite lets one writer in anyway
+                    db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": PREPARING})
+                schema.metadata.create_all(db)
+                self._check_version(db)
+                if not self.is_sqlite:
+                    self._prepare_postgres(db)
         except sa.exc.SQLAlchemyError as error:
             why = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
             raise StoreError(
@@ -62,34 +66,29 @@ class Database:
                 "runs and lets this user in"
             ) from error
 
-    def _check_version(self) -> None:
-        with self.begin() as db:
-            row = db.execute(
-                sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema")
-            ).scalar()
-            if row is None:
-                values = {"key": "schema", "value": str(schema.VERSION)}
-                db.execute(self.insert(schema.meta).values(values).on_conflict_do_nothing())
-            elif int(row) != schema.VERSION:
-                raise StoreError(
-                    f"{self.shown}: its tables have version {row}, this smartbin knows "
-                    f"{schema.VERSION}; update smartbin, or name another database"
-                )
-
-    def _prepare_postgres(self) -> None:
-        """Room in pages that are updated all the time; a hypertable where TimescaleDB is there."""
-        with self.begin() as db:
-            for name in ("bin", "boot"):
-                db.execute(sa.text(f"ALTER TABLE {name} SET (fillfactor = 70)"))
-            there = sa.text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
-            if not db.execute(there).scalar():
-                return
-            taken = (
-                "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name='event'"
+    def _check_version(self, db: sa.Connection) -> None:
+        query = sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema")
+        row = db.execute(query).scalar()
+        if row is None:
+            values = {"key": "schema", "value": str(schema.VERSION)}
+            db.execute(self.insert(schema.meta).values(values).on_conflict_do_nothing())
+        elif int(row) != schema.VERSION:
+            raise StoreError(
+                f"{self.shown}: its tables have version {row}, this smartbin knows "
+                f"{schema.VERSION}; update smartbin, or name another database"
             )
-            if not db.execute(sa.text(taken)).scalar():
-                make_hypertable(db)
-            self.hypertable = True
+
+    def _prepare_postgres(self, db: sa.Connection) -> None:
+        """Room in pages that are updated all the time; a hypertable where TimescaleDB is there."""
+        for name in ("bin", "boot"):
+            db.execute(sa.text(f"ALTER TABLE {name} SET (fillfactor = 70)"))
+        there = sa.text("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
+        if not db.execute(there).scalar():
+            return
+        taken = "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name='event'"
+        if not db.execute(sa.text(taken)).scalar():
+            make_hypertable(db)
+        self.hypertable = True
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ON CONFLICT, which both dialects write alike."""
