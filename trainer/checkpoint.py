@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,20 @@ class Trained:
     epoch: int
     data_sha256: str
     notes: dict[str, Any] = field(default_factory=dict)  # for the card
+
+    def at(self, size_px: int | None) -> Trained:
+        """The same weights for pictures of another side; None, or its own, changes nothing.
+
+        A network of convolutions and one mean takes any size. Trained views are zoomed, so a
+        little less than the trained side costs nothing but the time it saves (the other way
+        round: Touvron et al., Fixing the train-test resolution discrepancy, NeurIPS 2019).
+        """
+        own_px = self.recipe.network.size_px
+        if size_px in (None, own_px):
+            return self
+        network = replace(self.recipe.network, size_px=size_px)
+        recipe = replace(self.recipe, network=network)
+        return replace(self, recipe=recipe, notes={**self.notes, "trained_size_px": own_px})
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

@@ -113,6 +113,14 @@ def quantize(
     masks: Masks = None,
     out: Out = Path("models"),
     name: BundleName = "student",
+    size_px: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            max=1024,
+            help="Side of the picture, where other than trained with: smaller is sooner.",
+        ),
+    ] = None,
     data_name: DataName = "unnamed",
     data_licence: Licence = "not stated",
     as_json: AsJson = False,
@@ -121,7 +129,7 @@ def quantize(
     from trainer import pipeline
     from trainer.checkpoint import load_trained
 
-    trained = load_trained(run / "best.pt")
+    trained = load_trained(run / "best.pt").at(size_px)
     seed = trained.recipe.training.seed
     source = source_of(data, train_names, val_names, seed, data_name, data_licence)
     figures = pipeline.package(trained, source, masks, out, name, say)

@@ -176,6 +176,24 @@ def test_package_writes_both_bundles_with_full_cards(tmp_path: Path) -> None:
         assert str(tmp_path) not in json.dumps(card)
 
 
+def test_the_same_weights_are_packed_for_a_smaller_picture(tmp_path: Path) -> None:
+    """Everything of the bundle is of that side, and the card says what it was trained with."""
+    train, val = split_random(scan(write_photos(tmp_path, per_class=8)), 0.5, 0)
+    source = bundles.Source("made up", "ours", train, val, None, None)
+    recipe = parse_recipe(TINY_RECIPE.replace("size_px = 32", "size_px = 64", 1), where="tiny")
+    net = build("lite0", 3, blocks=2, head=16, weights="scratch").eval()
+    trained = Trained(net, recipe, train.classes, 1, train.sha256())
+    own_px = recipe.network.size_px
+    assert trained.at(None) is trained and trained.at(own_px) is trained
+    smaller = trained.at(own_px - 16)
+    package(smaller, source, None, tmp_path / "out", "s", lambda text: None)
+    bundle = load_bundle(tmp_path / "out" / "s.int8.onnx")
+    assert bundle.preprocessing.size_px == own_px - 16
+    picture = np.zeros((1, own_px - 16, own_px - 16, 3), np.uint8)
+    assert Runtime(bundle.onnx, name="s").run(picture).shape == (1, 3)
+    assert json.loads((tmp_path / "out/s.int8.json").read_text())["trained_size_px"] == own_px
+
+
 def test_all_quick_goes_from_a_folder_to_a_bundle(tmp_path: Path) -> None:
     """One command, no network, JSON alone on standard output, a bundle that edge opens."""
     recipe = tmp_path / "tiny.toml"
