@@ -222,6 +222,7 @@ def test_without_an_actuator_movements_are_missing_and_the_bin_degraded(
     wait_for(lambda: "degraded" in states(listener), what="degraded")
     (trouble,) = [s for s in payloads(listener.of("state")) if s["state"] == "degraded"]
     assert "route left is not offered after 3 failures" in trouble["reason"]
+    wait_for(lambda: len(events(listener, "movement")) >= 3, what="the events of the failures")
     missing = events(listener, "movement")
     assert [m["result"] for m in missing[:3]] == ["missing"] * 3 and missing[0]["ms"] is None
 
@@ -238,7 +239,8 @@ def test_without_an_actuator_movements_are_missing_and_the_bin_degraded(
     audit = events(listener, "command")[0]
     check_payload("event", audit)
     assert (audit["verb"], audit["ok"], audit["by"]) == ("clear", True, "op-7")
-    assert audit["order"] in {o["id"] for o in payloads(listener.of("order"))}
+    orders = lambda: {o["id"] for o in payloads(listener.of("order"))}  # noqa: E731
+    wait_for(lambda: audit["order"] in orders(), what="the order as others hear it")
     wait_for(
         lambda: any(d["route"] == "left" for d in payloads(listener.of("decision"))[before:]),
         what="left to be offered again",
@@ -256,9 +258,9 @@ def test_a_jam_degrades_and_an_operator_clears_it(
     run_actuator(config)
     run_daemon(config)
     wait_for(lambda: "degraded" in states(listener), what="degraded")
-    results = [m["result"] for m in events(listener, "movement")]
-    assert "jammed" in results and "refused" in results
-    count = len(results)
+    results = lambda: [m["result"] for m in events(listener, "movement")]  # noqa: E731
+    wait_for(lambda: {"jammed", "refused"} <= set(results()), what="the jam and what it refused")
+    count = len(results())
     publish(mosquitto.port, f"{TOPIC}/cmd/clear")
     wait_for(lambda: states(listener)[-1:] == ["ready"], what="ready")
     wait_for(
@@ -392,10 +394,12 @@ def test_a_silent_bin_keeps_the_actuator_home(
     actuator = run_actuator(config)
     daemon = run_daemon(config)
     wait_for(lambda: "free to move" in actuator.log, what="the bin heard of")
+    silent = actuator.log.count("silent for 2 s")  # a busy machine makes the bin silent, too
     daemon.send(signal.SIGSTOP)
-    wait_for(lambda: "silent for 2 s" in actuator.log, what="home")
+    wait_for(lambda: actuator.log.count("silent for 2 s") > silent, what="home")
+    free = actuator.log.count("free to move")
     daemon.send(signal.SIGCONT)
-    wait_for(lambda: actuator.log.count("free to move") == 2, what="free again")
+    wait_for(lambda: actuator.log.count("free to move") > free, what="free again")
 
 
 def test_a_broker_that_goes_takes_the_actuator_home(
@@ -414,6 +418,24 @@ def test_a_broker_that_goes_takes_the_actuator_home(
     mosquitto.start()
     wait_for(lambda: len(moved(tmp_path)) > count + 2, what="movements again")
     assert daemon.alive() and actuator.alive()
+
+
+@pytest.mark.slow
+def test_two_actuators_of_one_bin_say_so_and_move_nothing_twice(
+    mosquitto: Mosquitto, write: Write, run_daemon: Run, run_actuator: Run, tmp_path: Path
+) -> None:
+    """Each with a ledger of its own, as on two boards: they throw each other out and go home."""
+    config = write(mosquitto.port)
+    second = tmp_path / "second.toml"
+    second.write_text(config.read_text().replace("moves.journal", "other.journal"))
+    actuators = [run_actuator(path) for path in (config, second)]
+    run_daemon(config)
+    told = "is another client called smartbin/test/b1/actuator"
+    wait_for(lambda: all(told in a.log for a in actuators), what="the warning of both")
+    wait_for(lambda: moved(tmp_path), what="a movement between")
+    assert "there is no connection to the broker" in actuators[0].log
+    ids = moved(tmp_path)
+    assert len(ids) == len(set(ids))
 
 
 def test_the_acl_lets_an_actuator_do_its_part_and_no_more(tmp_path: Path, listen: Listen) -> None:
@@ -447,10 +469,11 @@ def test_the_acl_lets_an_actuator_do_its_part_and_no_more(tmp_path: Path, listen
     for name in ("ack", "decision", "state", "cmd/move"):
         publish(broker.port, f"{root}/{name}", '{"from":"actuator"}', *me)
     publish(broker.port, "bins/v1/site/b2/ack", "{}", *me)
-    wait_for(lambda: acks.rows, what="the ack")
-    time.sleep(0.3)
-    topics = {str(row["topic"]).removeprefix(f"{root}/") for row in heard.rows}
-    assert topics == {"decision", "order", "state", "health"}
+    topics = lambda: {str(row["topic"]).removeprefix(f"{root}/") for row in heard.rows}  # noqa: E731
+    may_hear = {"decision", "order", "state", "health"}
+    wait_for(lambda: acks.rows and topics() >= may_hear, what="the ack, and what it may hear")
+    time.sleep(0.3)  # in which nothing more comes
+    assert topics() == may_hear
     assert not [row for row in heard.rows if row["payload"] == {"from": "actuator"}]
     assert len(acks.rows) == 1
 

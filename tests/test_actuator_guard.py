@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -84,8 +86,16 @@ def test_nothing_is_said_of_the_safe_route_where_nothing_moves_for_it() -> None:
         ({"bin": "other"}, "refused", "another bin"),
         ({"site": ...}, "refused", "another bin"),
         ({"retained": True}, "refused", "retained"),
+        ({"expires_ms": 0}, "late", "expired"),
+        ({"expires_ms": 0, "decided_ts": 1000.4}, "late", "expired 0 ms before"),
         ({"expires_ms": -1}, "refused", "expires_ms"),
+        ({"expires_ms": 600_001}, "refused", "expires_ms of 0..600000"),
         ({"expires_ms": 1e12}, "refused", "expires_ms"),
+        ({"expires_ms": math.nan}, "refused", "expires_ms"),
+        ({"expires_ms": math.inf}, "refused", "expires_ms"),
+        ({"decided_ts": math.nan}, "refused", "decided_ts"),
+        ({"decided_ts": -math.inf}, "refused", "decided_ts"),
+        ({"fire_at": {"ts": math.nan}}, "refused", "fire_at needs ts"),
         ({"expires_ms": "500"}, "refused", "expires_ms"),
         ({"expires_ms": True}, "refused", "expires_ms"),
         ({"decided_ts": ...}, "refused", "decided_ts"),
@@ -128,6 +138,21 @@ def test_one_host_needs_no_synced_clock() -> None:
     assert isinstance(late, Refusal) and late.result == "late"
     other = read(UNSYNCED, clock="unsynced", host="f" * 12, decided_ts=4.0)
     assert isinstance(other, Order)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "said"), [(-3600.0, "refused"), (-0.4, "order"), (0.3, "order"), (3600.0, "late")]
+)
+def test_a_clock_that_is_set_on_the_way_gives_no_decision_a_longer_life(
+    step_s: float, said: str
+) -> None:
+    """Back or forth between the decision and its receipt, on one host: moved within its life."""
+    clocks = dataclasses.replace(CLOCKS, now_ts=CLOCKS.now_ts + step_s)
+    order = read(clocks, host=HOST)
+    if said == "order":
+        assert isinstance(order, Order) and order.expires_s <= 50.0 + 0.5
+    else:
+        assert isinstance(order, Refusal) and order.result == said
 
 
 def test_fire_at_is_a_moment_of_this_clock_or_nothing() -> None:
@@ -418,13 +443,20 @@ def test_held_it_stays_home_and_says_why() -> None:
 def test_what_waited_when_it_was_held_never_moves() -> None:
     """Also where it is free again before it has come home from the movement broken off."""
     with Bench(dwell_s=2.0) as bench:
-        bench.device._return = lambda: time.sleep(0.3)  # type: ignore[method-assign]
+        on_its_way, free = threading.Event(), threading.Event()
+
+        def back() -> None:
+            on_its_way.set()
+            free.wait(30)
+
+        bench.device._return = back  # type: ignore[method-assign]
         bench.put("a-1")
         wait_for(lambda: len(bench.moved) == 1, what="the movement")
         bench.put("a-2")
         bench.mover.hold("the bin is lost")
-        time.sleep(0.1)
+        assert on_its_way.wait(30)
         bench.mover.release()
+        free.set()
         wait_for(lambda: len(bench.acks) == 2, what="both answers")
         assert [(a.id, a.result) for a in bench.acks] == [("a-1", "refused"), ("a-2", "refused")]
         assert "lost" in bench.acks[1].reason and len(bench.moved) == 1

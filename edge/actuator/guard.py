@@ -65,7 +65,7 @@ def read_order(
     if isinstance(left_s, str):
         return Refusal(id, "refused", left_s)
     if left_s <= 0:
-        return Refusal(id, "late", f"it expired {-left_s * 1000:.0f} ms before it came")
+        return Refusal(id, "late", f"it expired {abs(left_s) * 1000:.0f} ms before it came")
     fire_s = _fire_s(body, incoming, clocks)
     if isinstance(fire_s, str):
         return Refusal(id, "refused", fire_s)
