@@ -13,7 +13,9 @@ from edge.values import Frame
 
 log = logging.getLogger(__name__)
 
-OPENING_S = 5.0  # for the capture process to start and to open its camera
+# For the capture process to start and to open its camera, where timeout_s is shorter: a small or
+# busy board needs seconds for the imports alone, and a restart would begin them anew.
+OPENING_S = 15.0
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 10.0
 THAW_EVERY_S = 30.0  # between restarts of a frozen camera

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edge.errors import CameraError
 from edge.values import Frame
 from edge.watch import OPENING_S, CameraWatch
 
@@ -25,21 +26,32 @@ class Mute:
         return None
 
 
-@pytest.mark.parametrize(
-    ("live", "patience_s"), [(None, OPENING_S), (True, 0.5), (False, float("inf"))]
-)
-def test_a_camera_that_still_opens_is_given_time_and_an_open_one_is_not(
-    live: bool | None, patience_s: float
-) -> None:
-    """A short timeout_s is for frames; a process that starts on a busy board takes longer."""
+def watch_for(live: bool | None, *, timeout_s: float, until_s: float) -> CameraWatch:
+    """A watch that has looked ten times a second until then, and seen nothing."""
     now = [100.0]
     capture: Any = Mute(live)
-    watch = CameraWatch(capture, timeout_s=0.5, give_up_s=600, clock=lambda: now[0])
+    watch = CameraWatch(capture, timeout_s=timeout_s, give_up_s=600, clock=lambda: now[0])
     watch.start()
-    for step in range(1, 100):
-        now[0] = 100 + step * 0.1
+    for step in range(1, round(until_s * 10) + 1):
+        now[0] = 100 + step / 10
         watch.next(0)
-        assert bool(watch.trouble) is (now[0] - 100 > patience_s), step
-        if watch.trouble:
-            return
-    assert live is False
+    return watch
+
+
+@pytest.mark.parametrize("live", [None, False])
+def test_a_camera_that_still_opens_is_given_time_as_is_a_folder(live: bool | None) -> None:
+    """A short timeout_s is for frames; a process that starts on a busy board takes longer."""
+    assert watch_for(live, timeout_s=0.5, until_s=OPENING_S).trouble == ""
+
+
+def test_an_open_camera_without_frames_is_silent_in_its_time() -> None:
+    """Told with the time that it was given."""
+    assert watch_for(True, timeout_s=0.5, until_s=0.4).trouble == ""
+    assert watch_for(True, timeout_s=0.5, until_s=0.7).trouble == "no frame for 0.5 s"
+
+
+@pytest.mark.parametrize(("timeout_s", "given"), [(0.5, "15 s"), (20.0, "20 s")])
+def test_one_that_never_opens_ends_the_daemon(timeout_s: float, given: str) -> None:
+    """For systemd, or for the person at the terminal; a longer timeout_s holds here too."""
+    with pytest.raises(CameraError, match=f"no frame for {given}; gave up after 15 s"):
+        watch_for(None, timeout_s=timeout_s, until_s=21)
