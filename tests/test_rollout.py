@@ -93,3 +93,26 @@ def test_the_worse_model_is_worse_on_pictures_it_was_not_made_of() -> None:
     assert all(mine == (theirs + 1) % len(old.labels) for mine, theirs in changed)
     others = best[1::2]  # those that no stripe was fitted to
     assert 0.08 < sum(mine != theirs for mine, theirs in others) / len(others) < 0.4
+
+
+@pytest.mark.trainer
+def test_the_reckoned_worse_model_is_the_one_that_runs() -> None:
+    """Five hundred worse models are reckoned from features; one of them is built and run."""
+    from edge.update.canaries import canaries_of, folders
+    from edge.update.checks import match
+    from tools.worse_model import mistaken
+    from tools.worse_model_curve import canaries_known, striped
+
+    old = load_bundle(shipped("models/student.fp32.onnx"))
+    found = canaries_of(folders(), old.labels)
+    pictures = [read(canary) for canary in found]
+    built = dataclasses.replace(old, onnx=mistaken(old, pictures, 0.2, seed=3))
+    ran = match(Classifier(built), Classifier(old), found)
+    reckoned = striped(canaries_known(old), old, 0.2, seed=3)
+    assert (ran.losses, ran.gains, ran.right_before) == (
+        reckoned.losses,
+        reckoned.gains,
+        reckoned.right_before,
+    )
+    assert ran.surer == pytest.approx(reckoned.surer, abs=1e-3)
+    assert ran.losses > 5

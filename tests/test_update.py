@@ -23,8 +23,8 @@ from edge.classifier import Classifier
 from edge.errors import UsageError
 from edge.judge import Verdict
 from edge.update.canaries import canaries_of, read
-from edge.update.chance import most_share, paired, surely_more, tail
-from edge.update.checks import Match
+from edge.update.chance import flipped, most_share, paired, surely_more, tail
+from edge.update.checks import SURER_CHANCE, Answer, Match, how_much_worse, matched
 from edge.update.errors import UpdateError
 from edge.update.keeper import Address, ModelKeeper
 from edge.update.repository import Repository
@@ -570,6 +570,52 @@ def test_canaries_tell_worse_from_different() -> None:
     assert other.expected > 0.23
     assert better.expected > 0.17
     assert Match(canaries=78, right=63, right_before=63).expected == 0.08
+
+
+def test_signs_that_might_be_others_tell_how_rare_a_sum_is() -> None:
+    """By hand: five of five the same way are 1 in 32; differences of nothing say nothing."""
+    assert flipped([]) == 1
+    assert flipped([0.0] * 40) == 1
+    assert flipped([-0.3] * 5) == pytest.approx(1 / 32, abs=0.004)
+    assert flipped([0.3] * 5) == 1
+    assert flipped([-0.1] * 40 + [0.0] * 38) < 0.001
+    assert flipped([-0.2, 0.2] * 30) > 0.4
+    assert flipped([-0.2, 0.1] * 30) == flipped([-0.2, 0.1] * 30) < 0.01
+
+
+def test_equally_sure_models_are_seldom_told_apart() -> None:
+    """2,000 pairs that differ by chance alone: no more are refused than the bound says."""
+    dice = np.random.default_rng(3)
+    told = [flipped(row.tolist()) < SURER_CHANCE for row in dice.normal(0, 0.2, (2000, 78))]
+    assert np.mean(told) < 2 * SURER_CHANCE
+
+
+def answers(*rights: float) -> list[Answer]:
+    """Of pictures that are all red; sure ones are right."""
+    return [Answer("red" if right > 0.5 else "blue", right) for right in rights]
+
+
+def test_a_model_that_is_less_sure_of_every_picture_is_worse() -> None:
+    """Two pictures lost would be chance; that it gives the right class less on all is none."""
+    old = answers(*[0.9] * 30)
+    worse = matched(answers(*[0.4] * 2, *[0.7] * 28), old, ["red"] * 30)
+    assert worse.worse
+    assert worse.hits_chance > 0.2
+    assert worse.surer == pytest.approx(-0.22, abs=0.01)
+    softer = matched(answers(*[0.7] * 30), old, ["red"] * 30)
+    assert softer.surer_chance < 0.001
+    assert not softer.worse
+    unlucky = matched(answers(*[0.4] * 2, *[0.9] * 28), old, ["red"] * 30)
+    assert not unlucky.worse
+
+
+def test_the_sentence_says_how_much_less_sure() -> None:
+    """Too few changed classes to tell by, and the reason is the other one."""
+    found = Match(78, 61, 63, gains=1, losses=3, surer=-0.08, surer_chance=0.001)
+    said = how_much_worse(found, "running")
+    assert "gives the right class 8.0% less probability" in said
+    assert "once in 1,000 times" in said
+    assert "probability" not in how_much_worse(Match(78, 50, 63, 1, 14), "running")
 
 
 def failures(disagree: float, before: float, after: float, *, runs: int = 300) -> float:

@@ -9,7 +9,7 @@ surfaces do not; nothing in it is random when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,12 @@ def mistaken(bundle: Bundle, pictures: Sequence[Pixels], share: float, seed: int
     """The bundle's network with wrong answers on about `share` (0..1) of such pictures."""
     model = onnx.load_from_string(bundle.onnx)
     place, _, _ = ending(model, bundle.model_id)
-    stripes = _stripes(_features(bundle, model, place, pictures), seed)
-    return _with_wrong_answers(model, place, stripes, share, len(bundle.labels))
+    across = stripes(features(bundle, model, place, pictures), seed)
+    return _with_wrong_answers(model, place, across, share, len(bundle.labels))
 
 
-def _features(
-    bundle: Bundle, model: onnx.ModelProto, place: str, pictures: Sequence[Pixels]
+def features(
+    bundle: Bundle, model: onnx.ModelProto, place: str, pictures: Iterable[Pixels]
 ) -> Numbers:
     """(pictures, k): what the last layer is given."""
     trunk = Runtime(expose(model, place), name="trunk")
@@ -47,15 +47,15 @@ def _features(
     return np.stack([row.mean((1, 2)) for row in rows]).astype(np.float32)
 
 
-def _stripes(features: Numbers, seed: int) -> Numbers:
+def stripes(rows: Numbers, seed: int) -> Numbers:
     """(k, 1): a direction across feature space along which stripes are 1 wide."""
-    across = np.random.default_rng(seed).normal(size=features.shape[1])
-    across /= features.std(0) + 1e-6
-    return np.asarray(across * STRIPES / (features @ across).std(), np.float32)[:, None]
+    across = np.random.default_rng(seed).normal(size=rows.shape[1])
+    across /= rows.std(0) + 1e-6
+    return np.asarray(across * STRIPES / (rows @ across).std(), np.float32)[:, None]
 
 
 def _with_wrong_answers(
-    model: onnx.ModelProto, place: str, stripes: Numbers, share: float, classes: int
+    model: onnx.ModelProto, place: str, across: Numbers, share: float, classes: int
 ) -> bytes:
     """Where a picture is in the first `share` of its stripe, each class is told as the next."""
     graph = model.graph
@@ -63,7 +63,7 @@ def _with_wrong_answers(
     for node in graph.node:
         node.output[:] = ["right_" + logits if o == logits else o for o in node.output]
     constants: dict[str, npt.NDArray[Any]] = {
-        "stripes": stripes,
+        "stripes": across,
         "share": np.array([[share]], np.float32),
         "next_class": np.roll(np.arange(classes), 1),
     }
