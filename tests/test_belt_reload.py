@@ -239,4 +239,5 @@ def test_items_in_flight_are_events_whatever_is_asked(
     assert daemon.wait() == 0
     wait_for(lambda: len(reasons()) == 3, what="the item of the end")
     assert reasons()[2] == "the daemon ends: asked to stop"
-    assert "not decided" not in listener.last("state")["reason"]
+    wait_for(lambda: listener.last("state")["state"] == "stopped", what="the last word")
+    assert listener.last("state")["reason"] == "asked to stop"
