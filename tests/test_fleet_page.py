@@ -174,7 +174,14 @@ def test_names_from_outside_are_text_and_never_markup(monitor: RunningMonitor) -
 
 def test_a_picture_is_relabelled_with_any_class_of_its_bin(monitor: RunningMonitor) -> None:
     """Also where its name is not ASCII; with none that the bin's model does not know."""
-    row = {"bin_id": 1, "event_id": "e", "sha256": "0" * 64, "bytes": 1, "ts": 1.0, "model": "m"}
+    row: dict[str, object] = {
+        "bin_id": 1,
+        "event_id": "e",
+        "sha256": "0" * 64,
+        "bytes": 1,
+        "model": "m",
+    }
+    row |= {"model": "m", "ts": time.time()}  # else it is as old as what housekeeping takes away
     with monitor.monitor.database.begin() as db:
         db.execute(sa.update(schema.bin_).values(labels=json.dumps(["Glühbirne", "glass"])))
         db.execute(sa.insert(schema.picture).values(**row, outcome="unknown", why=""))
