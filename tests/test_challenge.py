@@ -72,10 +72,11 @@ def test_there_are_enough_of_each():
     counts = Counter((entry["group"], entry["split"]) for entry in PICTURES)
     assert counts == {
         ("unknown", "test"): 84,
-        ("unknown", "tune"): 42,
+        ("unknown", "tune"): 98,
         ("empty", "test"): 40,
         ("empty", "tune"): 24,
         ("factorial", "test"): 96,
+        ("items", "tune"): 80,
     }
     assert Counter(entry["split"] for entry in SEQUENCES) == {"test": 4, "tune": 2}
 
@@ -100,6 +101,17 @@ def test_factorial_set_changes_the_surface_alone():
     labels = Counter(next(iter(found))[0] for found in facts.values())
     assert len(labels) == 6
     assert set(labels.values()) == {2}
+
+
+def test_items_to_tune_by_are_pieces_of_their_own():
+    """Each lies on every surface, as another piece each time, and none is one that is measured."""
+    pieces, surfaces = Counter(), defaultdict(set)
+    for entry in of_group("items"):
+        pieces[entry["item"], entry["seed"]] += 1
+        surfaces[entry["item"]].add(entry["surface"])
+    assert set(pieces.values()) == {1}
+    assert all(found == set(plan.SURFACES) for found in surfaces.values())
+    assert not set(pieces) & {(entry["item"], entry["seed"]) for entry in of_group("factorial")}
 
 
 def test_dark_scenes_are_dark():

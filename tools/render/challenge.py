@@ -43,7 +43,7 @@ def write(folder: Path, template: Shot, only: list[str], missing: bool, say) -> 
 
 def _check_labels() -> None:
     """Raise AssertionError where the plan and the items disagree about a class."""
-    for item, label in plan.ITEMS.items():
+    for item, label in [*plan.ITEMS.items(), *plan.TUNE_ITEMS.items()]:
         assert ITEMS[item].label == label, f"{item} is {ITEMS[item].label}, not {label}"
 
 
@@ -93,7 +93,8 @@ def _factorial(pictures, folder: Path, template: Shot, say) -> None:
             _save(stage.picture(), picture, folder)
 
 
-_GROUPS = {"unknown": _unknown, "empty": _empty, "factorial": _factorial}
+# Items to tune by are drawn as unknown things are: each in a stage and light of its own.
+_GROUPS = {"unknown": _unknown, "empty": _empty, "factorial": _factorial, "items": _unknown}
 
 
 def _shot(picture: plan.Picture, template: Shot) -> Shot:

@@ -1,7 +1,8 @@
 """What the challenge set holds, picture by picture. Needs no Blender: tests compare files with it.
 
 `tune` may be looked at to choose a threshold, `test` may only be measured on. The unknown things
-are split by kind, the empty scenes by surface and the factorial set is all `test`.
+are split by kind, the empty scenes by surface; the factorial set is all `test`, and the items to
+tune by are other pieces, each shaped, labelled and dented by a seed that no other picture has.
 """
 
 from dataclasses import asdict, dataclass
@@ -43,6 +44,12 @@ ITEMS = {  # two of each class
     "wrapper": "trash",
 }
 FACTORIAL_SEED = 11  # no other picture of ours has it
+TUNE_ITEMS = {  # no trash: a bag is blown up as cloth, for minutes; the sample frames have some
+    **{item: ITEMS[item] for item in ("cardboard", "carton", "beer", "jar", "can", "tin")},
+    **{"paper": "paper", "sheet": "paper", "pet": "plastic", "tub": "plastic"},
+}
+TUNE_ITEM_SEED = 40  # and the next seven, one for each surface
+MORE_TUNE_SEED = 7  # of things to tune by, the same
 
 SEQUENCES = [  # what happens, surface, seed, split
     ("shadow", "steel", 21, "test"),
@@ -59,19 +66,20 @@ class Picture:
     """One still: `item` is what is drawn, `kind` what a report calls it."""
 
     file: str
-    group: str  # unknown, empty or factorial
+    group: str  # unknown, empty, factorial or items
     kind: str
     item: str
     surface: str
     seed: int
     split: str
     light: str = "lit"
-    label: str | None = None  # the true class, factorial only
+    label: str | None = None  # the true class, where it has one
 
 
 def pictures() -> list[Picture]:
     """Return all stills, in the order they are rendered."""
-    return [*_unknown(TEST_KINDS, "test"), *_unknown(TUNE_KINDS, "tune"), *_empty(), *_factorial()]
+    unknown = [*_unknown(TEST_KINDS, "test"), *_unknown(TUNE_KINDS, "tune"), *_more_unknown()]
+    return [*unknown, *_empty(), *_factorial(), *_items()]
 
 
 def catalogue(frames: dict[str, int]) -> dict:
@@ -108,6 +116,15 @@ def _unknown(kinds: dict[str, tuple[str, ...]], split: str):
                 yield Picture(file, "unknown", kind, thing, surface, seed, split)
 
 
+def _more_unknown():
+    """Each thing to tune by once more on each surface."""
+    for kind, things in TUNE_KINDS.items():
+        for thing in things:
+            for seed, surface in enumerate(SURFACES, MORE_TUNE_SEED):
+                file = f"unknown/{thing}_{surface}_{seed}.jpg"
+                yield Picture(file, "unknown", kind, thing, surface, seed, "tune")
+
+
 def _empty():
     for number, surface in enumerate(SURFACES):
         split = "tune" if surface in TUNE_SURFACES else "test"
@@ -123,3 +140,11 @@ def _factorial():
             file = f"factorial/{item}_{surface}.jpg"
             seed = FACTORIAL_SEED
             yield Picture(file, "factorial", item, item, surface, seed, "test", "lit", label)
+
+
+def _items():
+    """Another piece of each item on each surface: what a rule of rejection must let through."""
+    for item, label in TUNE_ITEMS.items():
+        for seed, surface in enumerate(SURFACES, TUNE_ITEM_SEED):
+            file = f"items/{item}_{surface}.jpg"
+            yield Picture(file, "items", item, item, surface, seed, "tune", "lit", label)
