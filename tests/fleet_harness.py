@@ -298,10 +298,10 @@ class PostgresCluster:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
 
-    def database(self, name: str) -> str:
-        """A fresh database; its URL as fleet.toml takes it."""
+    def database(self, name: str, *options: str) -> str:
+        """A fresh database, by createdb's options; its URL as fleet.toml takes it."""
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "smartbin"]
-        self._run("createdb", *where, name)
+        self._run("createdb", *where, *options, name)
         return f"postgresql://smartbin@127.0.0.1:{self.port}/{name}"
 
     def close(self) -> None:

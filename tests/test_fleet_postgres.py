@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from edge.fleet.database import Database, StoreError
 from edge.fleet.flusher import PostgresLog
 from tests.fleet_contract import MonitorContract
 from tests.fleet_harness import (
@@ -57,6 +58,20 @@ class TestOnPostgres(MonitorContract):
             return cluster.start
 
         return begin
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_language_is_refused(
+    cluster: PostgresCluster, encoding: str
+) -> None:
+    """At the start and in a sentence: later, each word that it cannot hold would be bad input."""
+    name = f"fleet{next(NUMBERS)}"
+    other = ("-E", encoding, "-T", "template0", "--locale=C")
+    url = cluster.database(name, *other).replace("postgresql:", "postgresql+psycopg:")
+    database = Database(url)
+    with pytest.raises(StoreError, match=f"{name}: its encoding is {encoding}, it must be UTF8"):
+        database.prepare()
+    database.close()
 
 
 def test_a_server_that_forgets_what_it_committed_is_told_again(

@@ -41,7 +41,11 @@ class Database:
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
             if self.is_sqlite and parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.engine = sa.create_engine(url, pool_pre_ping=not self.is_sqlite, pool_size=10)
+            # Else text comes as bytes from a database that is refused below.
+            arguments = {} if self.is_sqlite else {"client_encoding": "UTF8"}
+            self.engine = sa.create_engine(
+                url, pool_pre_ping=not self.is_sqlite, pool_size=10, connect_args=arguments
+            )
         except (sa.exc.ArgumentError, OSError, ImportError) as error:
             raise StoreError(f"store.url: {error}; see fleet.toml") from error
         if self.is_sqlite:
@@ -54,6 +58,7 @@ class Database:
         try:
             with self.begin() as db:
                 if not self.is_sqlite:  # SQLite lets one writer in anyway
+                    self._check_encoding(db)
                     db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": PREPARING})
                 schema.metadata.create_all(db)
                 self._check_version(db)
@@ -65,6 +70,14 @@ class Database:
                 f"{self.shown}: cannot be opened ({why}); check store.url, and that the database "
                 "runs and lets this user in"
             ) from error
+
+    def _check_encoding(self, db: sa.Connection) -> None:
+        encoding = db.exec_driver_sql("SHOW server_encoding").scalar()
+        if encoding != "UTF8":  # bins name their classes in any language
+            raise StoreError(
+                f"{self.shown}: its encoding is {encoding}, it must be UTF8; make it anew: "
+                "createdb -E UTF8 -T template0 NAME"
+            )
 
     def _check_version(self, db: sa.Connection) -> None:
         query = sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema")
