@@ -18,6 +18,14 @@ app = typer.Typer()
 Segmenter = Annotated[str, typer.Option(help="As in config.toml: none, tiny, rembg.")]
 Judge = Annotated[str, typer.Option(help="both: the cut-out and the whole frame; or cutout.")]
 Write = Annotated[bool, typer.Option("--write", help="Put it into the bundle, one version up.")]
+Table = Annotated[
+    Path | None, typer.Option(help="What mistakes cost, TOML; left out, the shipped one.")
+]
+LeastAccuracy = Annotated[float, typer.Option(help="Of what is sorted; it must be.")]
+SortedFirst = Annotated[
+    bool,
+    typer.Option("--sorted-first", help="Where --sorts and --least-accuracy cannot both be had."),
+]
 LEAST_SHARE, MOST_SHARE = 0.5, 0.999
 
 
@@ -83,11 +91,24 @@ def reject(
         Path | None, typer.Option(help="Rendered strange things, in tune and test.")
     ] = None,
     sorts: Annotated[float, typer.Option(help="Share of the items still sorted.")] = 0.95,
+    rendered: Annotated[
+        float, typer.Option(help="And of the rendered items at least this share; 0: not asked.")
+    ] = 0.0,
     kind: Annotated[str, typer.Option(help="Take this measure instead of the best.")] = "",
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Then set thresholds as the command costs does.")
+    ] = False,
+    table: Table = None,
+    keeps: Annotated[
+        float, typer.Option(help="With --costs: of the items sorted till then, sort this share.")
+    ] = 0.98,
+    least_accuracy: LeastAccuracy = 0.95,
+    sorted_first: SortedFirst = False,
     write: Write = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how a bundle can tell that a thing is none of its classes; choose, and write it."""
+    from trainer import costs_text
     from trainer import reject as study
     from trainer.data import scan
     from trainer.reject_data import gather
@@ -95,22 +116,51 @@ def reject(
     from trainer.views import count_views
 
     _check_share("--sorts", sorts)
+    _check_share("--keeps", keeps)
+    _check_share("--least-accuracy", least_accuracy)
+    if rendered:
+        _check_share("--rendered", rendered)
     photos = scan(data, names)
     with bar("items and strange things", count_views(photos)) as tick:
         seen = gather(bundle, photos, masks, unknown, tick)
-    found = study.study(seen, share=sorts)
+    found = study.study(seen, share=sorts, rendered=rendered)
     chosen = _named(found, kind) if kind else study.chosen_of(found)
+    shares = {"sorts": sorts, "sorts_rendered": rendered}
     result: dict[str, Any] = {
-        "sorts": sorts,
+        **shares,
         "candidates": [study.figures_of(seen, m) for m in found],
         "chosen": chosen.kind,
         "at_the_point": study.operating(seen, chosen),
         "before": study.before(seen),
     }
+    priced = None
+    if costs or table is not None:
+        wishes = (keeps, least_accuracy, sorted_first)
+        priced = _priced(seen, study.applied(seen.bundle, chosen), table, *wishes)
+        result["costs"] = priced.as_dict()
     if write:
         figures = {"candidates": result["candidates"], **result["at_the_point"]}
-        result["written"] = study.write(bundle, chosen, sorts, figures).model_id
-    print(json.dumps(result) if as_json else as_text(result))
+        result["written"] = study.write(bundle, chosen, shares, figures).model_id
+        if priced is not None:
+            result["written"] = priced.write(bundle)
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(as_text(result))
+    if priced is not None:
+        print("\n" + costs_text.as_text(priced.as_dict()))
+
+
+def _priced(
+    seen: Any, bundle: Any, table: Path | None, keeps: float, accuracy: float, sorted_first: bool
+) -> Any:
+    """Thresholds by a table of costs for what a rule just chosen lets through."""
+    from trainer.cost_run import Wishes, search, sorted_share
+    from trainer.reject_data import photographed
+
+    views, truth = photographed(seen)
+    share = keeps * sorted_share(bundle, views, truth)
+    return search(bundle, views, truth, table, Wishes(share, accuracy, sorted_first))
 
 
 @app.command()
@@ -119,18 +169,16 @@ def costs(
     data: Data,
     names: Names = None,
     masks: Masks = None,
-    table: Annotated[
-        Path | None, typer.Option(help="What mistakes cost, TOML; left out, the shipped one.")
-    ] = None,
+    table: Table = None,
     sorts: Annotated[float, typer.Option(help="Share of the items to sort, if it can be.")] = 0.95,
-    least_accuracy: Annotated[float, typer.Option(help="Of what is sorted; it must be.")] = 0.95,
+    least_accuracy: LeastAccuracy = 0.95,
+    sorted_first: SortedFirst = False,
     write: Write = False,
     as_json: AsJson = False,
 ) -> None:
     """Set each class's threshold so that the bin costs least by a table of what mistakes cost."""
     from edge.bundle import load_bundle
-    from trainer import costs as search
-    from trainer.cost_table import SHIPPED, read_table
+    from trainer.cost_run import Wishes, search
     from trainer.costs_text import as_text
     from trainer.data import scan
     from trainer.evaluate import truth_of
@@ -140,27 +188,14 @@ def costs(
     _check_share("--sorts", sorts)
     _check_share("--least-accuracy", least_accuracy)
     model = load_bundle(bundle)
-    prices = read_table(table or SHIPPED, model.labels)
     photos = scan(data, names)
     truth = truth_of(photos, model.labels)
     with bar("items", len(photos) * len(KNOWN)) as tick:
         seen = look_at_items(Witness(model), photos, masks, tick)
-    items = search.items_of(model, seen, truth)
-    wishes = {"sorts": sorts, "least_accuracy": least_accuracy}
-    choice = search.choose(items, prices, model, **wishes)
-    views = {
-        view: search.view_outcome(items, seen, view, choice.thresholds, prices)
-        for view in dict.fromkeys(seen.views)
-    }
-    result: dict[str, Any] = {
-        **wishes,
-        **search.figures_of(choice, model.labels),
-        "thresholds_before": dict(zip(model.labels, model.thresholds, strict=True)),
-        "views": {view: found.as_dict() for view, found in views.items()},
-    }
+    found = search(model, seen, truth, table, Wishes(sorts, least_accuracy, sorted_first))
+    result = found.as_dict()
     if write:
-        done = search.write(bundle, choice, prices, wishes, views["original"])
-        result["written"] = done.model_id
+        result["written"] = found.write(bundle)
     print(json.dumps(result) if as_json else as_text(result))
 
 

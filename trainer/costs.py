@@ -31,7 +31,7 @@ DRAWS, FOLDS, SEED = 300, 5, 2026
 PRICES = (0.0, *np.round(2.0 ** np.arange(-3, 7.01, 0.5), 4))  # per item, in the table's unit
 RULE = (
     "per label, the median over bootstrap draws of the threshold that costs least by the table, "
-    "with `least_accuracy` of the sorted right, and `sorts` of the items sorted where both can be"
+    "with `least_accuracy` of the sorted right and `sorts` of the items sorted, or else `first`"
 )
 # How much a photo's own label counts beside its calibrated probabilities. By labels alone the
 # thresholds follow single photos: out of fold an item then cost 0.349, by probabilities alone
@@ -176,10 +176,19 @@ def _middles(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def choose(
-    items: Items, table: CostTable, bundle: Bundle, *, sorts: float, least_accuracy: float
+    items: Items,
+    table: CostTable,
+    bundle: Bundle,
+    *,
+    sorts: float,
+    least_accuracy: float,
+    sorted_first: bool = False,
 ) -> Choice:
-    """Thresholds by the rule above, with what they cost before, after, and out of fold."""
-    prices, reached = _prices(items, table, sorts, least_accuracy)
+    """Thresholds by the rule above, with what they cost before, after, and out of fold.
+
+    Where not both wishes can be had, being right wins, or with `sorted_first` sorting enough.
+    """
+    prices, reached = _prices(items, table, sorts, least_accuracy, sorted_first)
     draws = search(items, table, prices)
     thresholds = _medians(draws)
     before, fresh = done(items, bundle.thresholds), _out_of_fold(items, table, prices)
@@ -215,13 +224,12 @@ def _medians(draws: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _prices(
-    items: Items, table: CostTable, sorts: float, least_accuracy: float
+    items: Items, table: CostTable, sorts: float, least_accuracy: float, sorted_first: bool
 ) -> tuple[Prices, bool]:
-    """The least prices with which enough are right, and then, if it can be, enough are sorted.
+    """The least price with which the first wish is had, and the least for the second, if it can be.
 
     Both are judged out of fold, for a floor that holds only where it was set is none. Both
     searches are monotone: a dearer mistake raises thresholds, a dearer abstention lowers them.
-    Where both cannot be had, being right wins.
     """
 
     def at(prices: Prices) -> Outcome:
@@ -230,12 +238,28 @@ def _prices(
     def right_enough(found: Outcome) -> bool:
         return not found.right < least_accuracy  # NaN: nothing is sorted, so nothing is wrong
 
+    def sorted_enough(found: Outcome) -> bool:
+        return found.sorted_ >= sorts
+
+    if sorted_first:
+        unsorted, wrong = _pair(lambda a, b: at(Prices(a, b)), sorted_enough, right_enough)
+    else:
+        wrong, unsorted = _pair(lambda a, b: at(Prices(b, a)), right_enough, sorted_enough)
+    prices = Prices(unsorted, wrong)
+    return prices, sorted_enough(at(prices))
+
+
+def _pair(
+    at: Callable[[float, float], Outcome],
+    first: Callable[[Outcome], bool],
+    second: Callable[[Outcome], bool],
+) -> tuple[float, float]:
+    """The price of each wish, the first one's so that it is had, the second's while it still is."""
     last = len(PRICES) - 1
-    wrong = PRICES[_first(lambda i: right_enough(at(Prices(0.0, PRICES[i]))), last)]
-    enough = _first(lambda i: at(Prices(PRICES[i], wrong)).sorted_ >= sorts, last)
-    careless = _first(lambda i: not right_enough(at(Prices(PRICES[i], wrong))), enough + 1)
-    prices = Prices(PRICES[min(enough, max(0, careless - 1))], wrong)
-    return prices, at(prices).sorted_ >= sorts
+    own = PRICES[_first(lambda i: first(at(PRICES[i], 0.0)), last)]
+    enough = _first(lambda i: second(at(own, PRICES[i])), last)
+    lost = _first(lambda i: not first(at(own, PRICES[i])), enough + 1)
+    return own, PRICES[min(enough, max(0, lost - 1))]
 
 
 def _first(holds: Callable[[int], bool], last: int) -> int:

@@ -1,18 +1,18 @@
 """Chooses by measurement how a bundle tells that a thing is none of its classes.
 
-Items are validation photos as they are, on other surfaces, and cut out, and the rendered sample
-frames (and `tune` items of the folder), lest things be strange for being rendered; how far that
-helped is measured on rendered items that nothing was learned from. Strange things to tune by
-are drawn here (surfaces, outlines filled with wood, cloth, speckle, stone) and rendered (the
-`tune` split of a folder); those that the figures are measured on (the `test` split) are used for
-nothing else. What a measure learns is judged out of fold: an item by numbers that its photo had no
-part in, a kind of strange thing by numbers that have seen other kinds only. Empty trays tune too,
-and are reported by themselves.
+Items are validation photos as they are, on other surfaces, and cut out, and rendered ones (the
+sample frames and the folder's items of split `tune`), lest things be strange for being rendered;
+how far that helped is measured on rendered items that nothing was learned from. Strange things to
+tune by are drawn here (surfaces, outlines filled with wood, cloth, speckle, stone) and rendered
+(the `tune` split of a folder); those that the figures are measured on (the `test` split) are used
+for nothing else. What a measure learns is judged out of fold: an item by numbers that its photo had
+no part in, a rendered can by numbers that have seen no can, a kind of strange thing by numbers that
+have seen other kinds only. Empty trays tune too, and are reported by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,28 @@ from edge.evidence import KINDS, Rejection
 from trainer import bundles
 from trainer.reject_data import EMPTY, RENDERED, Evidence
 from trainer.reject_fit import evidence_of, fit, usable
-from trainer.reject_scores import Doubles, Point, auroc, best_point, floor_for, passed, sure
+from trainer.reject_scores import (
+    Demand,
+    Doubles,
+    Flags,
+    Point,
+    auroc,
+    best_point,
+    floor_for,
+    passed,
+    sure,
+)
 from trainer.scoring import Labels, Probs
 from trainer.views import KNOWN
 from trainer.witness import Answers, with_features
 
 FOLDS = 5
-RENDERED_TIMES = 3  # then they count like another view of the photos
 # What a second output of the network must win, in strange things refused, to be worth carrying.
 CLEAR_MARGIN = 0.03
 RULE = (
     "the measure, its floor and the least confidence (the same for every label) that sort the "
-    "share `sorts` of the items and fewest of the strange things to tune by; a measure of features "
+    "share `sorts` of the items, `sorts_rendered` of the rendered among them, and fewest of the "
+    "strange things to tune by; a measure of features "
     f"only where it refuses {100 * CLEAR_MARGIN:g} points more than the best of the logits"
 )
 Tick = Callable[[], object]
@@ -54,9 +64,16 @@ class Measured:
     point: Point
 
 
-def study(evidence: Evidence, *, share: float) -> list[Measured]:
-    """Every measure at the point where `share` of the items are still sorted, the best first."""
-    found = [_measured(evidence, kind, share) for kind in usable(evidence.known)]
+def study(evidence: Evidence, *, share: float, rendered: float = 0.0) -> list[Measured]:
+    """Every measure at the point where `share` of the items are still sorted, the best first.
+
+    And at least the share `rendered` of the rendered items.
+    """
+    drawn = _is_rendered(evidence)
+    demands = [Demand(np.ones_like(drawn), share)]
+    if rendered:
+        demands.append(Demand(drawn, rendered))
+    found = [_measured(evidence, kind, demands) for kind in usable(evidence.known)]
     return sorted(found, key=lambda m: m.point.unknown_sorted)
 
 
@@ -68,7 +85,11 @@ def chosen_of(found: list[Measured]) -> Measured:
     return best if gain >= CLEAR_MARGIN else simple
 
 
-def _measured(e: Evidence, kind: str, share: float) -> Measured:
+def _is_rendered(e: Evidence) -> Flags:
+    return np.array(e.views) == RENDERED
+
+
+def _measured(e: Evidence, kind: str, demands: Sequence[Demand]) -> Measured:
     known = np.zeros(len(e.known))
     folds = e.rows % FOLDS
     for fold in range(FOLDS):
@@ -84,7 +105,7 @@ def _measured(e: Evidence, kind: str, share: float) -> Measured:
     point = best_point(
         (e.known.probs, known),
         _by_family(e.tune, tune),
-        share=share,
+        demands=demands,
         min_margin=e.bundle.min_margin,
     )
     test = {name: evidence_of(final, answers) for name, answers in e.test.items()}
@@ -93,8 +114,10 @@ def _measured(e: Evidence, kind: str, share: float) -> Measured:
 
 
 def _weighed(e: Evidence, which: np.ndarray | None = None) -> tuple[Answers, Labels]:
-    """The items to learn from; rendered ones several times, for they are few among photos."""
-    times = np.where(np.array(e.views) == RENDERED, RENDERED_TIMES, 1)
+    """The items to learn from; rendered ones as often as makes them about as many as photos."""
+    drawn = _is_rendered(e)
+    more = max(1, round((len(drawn) - drawn.sum()) / max(1, drawn.sum())))
+    times = np.where(drawn, more, 1)
     rows = np.repeat(np.arange(len(e.known)), times if which is None else times * which)
     return e.known.rows(rows), e.truth[rows]
 
@@ -215,17 +238,30 @@ def _strange_line(e: Evidence, m: Measured, name: str, kind: str) -> dict[str, f
     return {"n": len(done), "refused": round(1 - float(done.mean()), 4)}
 
 
-def write(bundle_path: Path, m: Measured, share: float, figures: dict[str, Any]) -> Bundle:
+def applied(bundle: Bundle, m: Measured) -> Bundle:
+    """The bundle as `write` would leave it, for what is chosen after this."""
+    return replace(
+        bundle,
+        rejection=m.final,
+        thresholds=(m.point.confidence,) * len(bundle.labels),
+        min_margin=m.point.min_margin,
+    )
+
+
+def write(
+    bundle_path: Path, m: Measured, shares: dict[str, float], figures: dict[str, Any]
+) -> Bundle:
     """Put the chosen rule and its least confidence into the bundle, one version up."""
     bundle = load_bundle(bundle_path)
     rule = m.final
     if not np.isfinite(rule.threshold):
-        raise UsageError(f"{bundle_path}: no floor of {m.kind} sorts {share:.0%}; nothing written")
+        asked = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        raise UsageError(f"{bundle_path}: no floor of {m.kind} gives {asked}; nothing written")
     card = {
         "kind": rule.kind,
         "threshold": rule.threshold,
         "numbers": {name: _plain(values) for name, values in rule.numbers.items()},
-        "sorts": share,
+        **shares,
         "rule": RULE,
         "measured": figures,
     }

@@ -16,10 +16,10 @@ from trainer import rendered
 from trainer.data import PhotoSet
 from trainer.evaluate import truth_of
 from trainer.scoring import Labels
-from trainer.views import look_at_items, strange_views
+from trainer.views import Seen, look_at_items, strange_views
 from trainer.witness import Answers, Witness
 
-RENDERED = "rendered"  # the sample frames: items that are drawn as the strange things are
+RENDERED = "rendered"  # items that are drawn as the strange things are
 SIDES = 4  # views of a rendered picture: as it is, mirrored, upside down, both
 EMPTY = "empty"  # rendered trays with nothing on them; not among the unknown things
 Tick = Callable[[], object]
@@ -32,7 +32,7 @@ class Evidence:
     bundle: Bundle
     known: Answers
     views: tuple[str, ...]  # of each known picture, one of KNOWN or RENDERED
-    rows: Labels  # the photo that each known picture was made from
+    rows: Labels  # the photo that each known picture was made from; of rendered ones, the item
     truth: Labels
     tune: dict[str, Answers]  # by kind of strange thing
     test: dict[str, Answers]
@@ -50,7 +50,7 @@ def gather(
     truth = truth_of(photos, bundle.labels)
     seen = look_at_items(witness, photos, masks, tick)
     drawn = rendered.load(unknown) if unknown else ()
-    items = rendered.of_group(drawn, "factorial")
+    items = rendered.of_group(drawn, "factorial", "items")
     learned = tuple(picture for picture in items if picture.split == rendered.TUNE)
     stills = _of_classes((*rendered.load(samples()), *learned), bundle)
     looked = [witness.look(p) for s in stills for p in turned(read_picture(s.path))]
@@ -72,13 +72,23 @@ def gather(
         bundle=bundle,
         known=Answers.joined([seen.answers, *looked]),
         views=(*seen.views, *[RENDERED] * len(looked)),
-        rows=np.append(seen.rows, len(photos) + np.repeat(np.arange(len(stills)), SIDES)),
+        rows=np.append(seen.rows, len(photos) + np.repeat(_pieces(stills), SIDES)),
         truth=np.append(truth[seen.rows], np.repeat(_labels(stills, bundle), SIDES)),
         check=Answers.joined(check) if check else None,
         check_truth=_labels(kept, bundle),
         tune={kind: Answers.joined(parts) for kind, parts in tune.items()},
         test={kind: Answers.joined(parts) for kind, parts in test.items()},
     )
+
+
+def photographed(evidence: Evidence) -> tuple[Seen, Labels]:
+    """The views of photos alone, and what each photo shows, as trainer.costs takes them."""
+    mine = np.flatnonzero(np.array(evidence.views) != RENDERED)
+    rows = evidence.rows[mine]
+    truth = np.zeros(int(rows.max()) + 1, np.int64)
+    truth[rows] = evidence.truth[mine]
+    views = tuple(evidence.views[i] for i in mine)
+    return Seen(evidence.known.rows(mine), views, rows), truth
 
 
 def turned(pixels: Pixels) -> tuple[Pixels, ...]:
@@ -94,3 +104,9 @@ def _of_classes(
 
 def _labels(pictures: tuple[rendered.Picture, ...], bundle: Bundle) -> Labels:
     return np.array([bundle.labels.index(picture.label) for picture in pictures], np.int64)
+
+
+def _pieces(pictures: tuple[rendered.Picture, ...]) -> Labels:
+    """A number for each item by its name: all its pictures are judged by numbers of other items."""
+    names = sorted({picture.item for picture in pictures})
+    return np.array([names.index(picture.item) for picture in pictures], np.int64)

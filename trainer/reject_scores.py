@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,14 +54,31 @@ def sure(probs: Probs, confidence: float, min_margin: float) -> Flags:
     return np.asarray((probs.max(1) >= confidence) & (margins(probs) >= min_margin))
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A share of some of the items that must be sorted."""
+
+    items: Flags  # (m,) which
+    share: float
+
+    def met(self, able: Flags) -> bool:
+        """Whether so many are, or could be."""
+        return bool(able[self.items].sum() >= self.share * self.items.sum() - 1e-9)
+
+    def floor(self, evidence: Doubles) -> float:
+        """The highest that meets it; infinite where nothing is asked."""
+        mine = evidence[self.items]
+        return floor_for(mine, self.share) if len(mine) else np.inf
+
+
 def best_point(
     known: tuple[Probs, Doubles],
     unknown: dict[str, tuple[Probs, Doubles]],
     *,
-    share: float,
+    demands: Sequence[Demand],
     min_margin: float,
 ) -> Point:
-    """Floor and least confidence that together sort `share` of the items and fewest strange things.
+    """Floor and least confidence that together meet the demands and sort fewest strange things.
 
     Both sides are (probabilities, evidence). Where several do alike, the one that demands most
     confidence; where the margin alone keeps too many items back, it is given up.
@@ -70,9 +88,10 @@ def best_point(
     for margin in dict.fromkeys((min_margin, 0.0)):
         for confidence in FLOORS[::-1]:
             able = sure(probs, float(confidence), margin)
-            if able.mean() < share:
+            if not all(demand.met(able) for demand in demands):
                 continue
-            floor = floor_for(np.where(able, evidence, -np.inf), share)
+            shown = np.where(able, evidence, -np.inf)
+            floor = min(demand.floor(shown) for demand in demands)
             wrong = [
                 float((sure(p, float(confidence), margin) & (e >= floor)).mean())
                 for p, e in unknown.values()

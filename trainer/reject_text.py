@@ -13,7 +13,7 @@ def as_text(result: dict[str, Any]) -> str:
         _candidates(result),
         f"Chosen: **{result['chosen']}**, floor {point['floor']:.4g}, least confidence "
         f"{point['least_confidence']:.2f}, min_margin {point['min_margin']:.2f}, "
-        f"to sort {result['sorts']:.0%} of the items.",
+        f"to sort {result['sorts']:.0%} of the items{_asked(result)}.",
         _items(point),
         _strange(result),
     ]
@@ -31,6 +31,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def percent(share: float | None) -> str:
     """One decimal; a dash where there is nothing."""
     return "–" if share is None or share != share else f"{100 * share:.1f}"
+
+
+def _asked(result: dict[str, Any]) -> str:
+    """What was asked of the rendered ones, if anything."""
+    share = result.get("sorts_rendered")
+    return f" and {share:.0%} of the rendered ones" if share else ""
 
 
 def _candidates(result: dict[str, Any]) -> str:

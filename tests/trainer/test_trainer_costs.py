@@ -82,11 +82,14 @@ def test_the_floor_on_accuracy_holds_on_photos_it_was_not_set_by(write_bundle: W
 
 
 def test_more_items_are_sorted_where_that_is_asked(write_bundle: Write) -> None:
-    """And the accuracy floor wins where both cannot be had."""
+    """And the accuracy floor wins where both cannot be had, or the share where that is asked."""
     both = choose(FLAT, write_bundle, sorts=0.9, least_accuracy=0.5)
     assert both.reached and both.accurate and both.held_out.sorted_ >= 0.9
     torn = choose(FLAT, write_bundle, sorts=0.9, least_accuracy=0.93)
     assert not torn.reached and torn.accurate and torn.held_out.right >= 0.93
+    bundle = load_bundle(write_bundle(thresholds=dict.fromkeys(LABELS, 0.6)))
+    other = costs.choose(items(), FLAT, bundle, sorts=0.9, least_accuracy=0.93, sorted_first=True)
+    assert other.reached and not other.accurate and other.held_out.sorted_ >= 0.9
 
 
 def test_done_is_what_the_bin_decides() -> None:

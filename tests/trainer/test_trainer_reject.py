@@ -23,7 +23,7 @@ from tests.trainer.test_trainer_evaluate import train_cli
 from trainer import reject
 from trainer.reject_data import Evidence
 from trainer.reject_fit import evidence_of, fit, usable
-from trainer.reject_scores import auroc, best_point, floor_for
+from trainer.reject_scores import Demand, auroc, best_point, floor_for
 from trainer.report_scores import rules_of
 from trainer.views import KNOWN, known_views, strange_views
 from trainer.witness import Answers, with_features
@@ -105,10 +105,29 @@ def test_more_items_sorted_means_more_strange_things_sorted() -> None:
     probs = np.full((200, 3), 1 / 3, np.float32)
     known = (probs, rng.normal(1, 1, 200))
     unknown = {"mug": (probs, rng.normal(0, 1, 200))}
-    loose = best_point(known, unknown, share=0.99, min_margin=0.0)
-    strict = best_point(known, unknown, share=0.7, min_margin=0.0)
+    everything = np.ones(200, np.bool_)
+    loose, strict = (
+        best_point(known, unknown, demands=[Demand(everything, share)], min_margin=0.0)
+        for share in (0.99, 0.7)
+    )
     assert strict.unknown_sorted < loose.unknown_sorted
     assert strict.known_sorted >= 0.7 and loose.known_sorted >= 0.99
+
+
+def test_items_that_are_few_and_harder_are_sorted_as_often_where_that_is_asked() -> None:
+    """One in ten has less evidence: of these next to none is sorted, until it is asked."""
+    rng = np.random.default_rng(6)
+    probs = np.full((400, 3), 1 / 3, np.float32)
+    hard = np.arange(400) % 10 == 0
+    evidence = rng.normal(3, 0.5, 400) - 3 * hard
+    unknown = {"mug": (probs, rng.normal(0, 1, 400))}
+    asked = [Demand(np.ones(400, np.bool_), 0.9)]
+    loose = best_point((probs, evidence), unknown, demands=asked, min_margin=0.0)
+    asked.append(Demand(hard, 0.8))
+    both = best_point((probs, evidence), unknown, demands=asked, min_margin=0.0)
+    assert (evidence[hard] >= loose.floor).mean() < 0.2
+    assert (evidence[hard] >= both.floor).mean() >= 0.8 and (evidence >= both.floor).mean() >= 0.9
+    assert both.unknown_sorted > loose.unknown_sorted  # and it has its price
 
 
 def test_what_is_learned_is_judged_out_of_fold(write_bundle: Write) -> None:
@@ -206,10 +225,36 @@ def test_the_command_writes_a_rule_that_a_bin_applies(tmp_path: Path, write_bund
     assert decision.outcome in ("unknown", "ambiguous")
 
 
+def test_rejection_and_costs_are_one_command(tmp_path: Path, write_bundle: Write) -> None:
+    """What the rule just chosen lets through gets its thresholds from the table, in one card."""
+    root, table = write_photos(tmp_path, per_class=6), tmp_path / "costs.toml"
+    rows = [
+        f"[wrong.{one}]\n" + "".join(f"{other} = 3\n" for other in COLOURS if other != one)
+        for one in COLOURS
+    ]
+    table.write_text("[safe]\n" + "".join(f"{one} = 1\n" for one in COLOURS) + "".join(rows))
+    for i in range(4):
+        write_picture(tmp_path / "unknown" / "tune" / "mug" / f"{i}.png", (60 + 40 * i,) * 3)
+    bundle = write_bundle(thresholds=dict.fromkeys(COLOURS, 0.0), min_margin=0)
+    command = ["reject", "--bundle", bundle, "--data", root, "--unknown", tmp_path / "unknown"]
+    done = train_cli(*command, "--table", table, "--sorted-first", "--write", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    loaded = load_bundle(bundle)
+    assert loaded.model_id == found["written"] == "tiny@5"  # the rule, then the thresholds
+    assert loaded.rejection is not None and loaded.rejection.kind == found["chosen"]
+    assert dict(zip(loaded.labels, loaded.thresholds, strict=True)) == found["costs"]["thresholds"]
+    assert loaded.card["costs"]["table"]["safe"] == dict.fromkeys(COLOURS, 1.0)
+    assert loaded.card["costs"]["first"] == "sorts"
+    kept = loaded.card["costs"]["after_out_of_fold"]["sorted"]
+    assert kept >= found["costs"]["sorts"] - 1e-3  # 98 % of what the rule lets through
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("--sorts", "1.5"), "--sorts 1.5: must be 0.5 to 0.999"),
+        (("--rendered", "0.2"), "--rendered 0.2: must be 0.5 to 0.999"),
         (("--kind", "hunch"), "--kind hunch: must be one of"),
         (("--unknown", "nowhere"), "nowhere: no such folder"),
     ],
