@@ -18,6 +18,7 @@ import pytest
 from edge.config import parse_config
 from edge.errors import ConfigError, SmartbinError
 from edge.pictures import read_picture
+from edge.uncertain import blur
 from edge.uncertain.blur import PeopleHider
 from edge.uncertain.choose import uncertain
 from edge.uncertain.collector import PictureCollector, Rules
@@ -123,6 +124,77 @@ def test_a_face_model_that_is_another_file_is_refused(tmp_path: Path) -> None:
     other.write_bytes(b"x")
     with pytest.raises(SmartbinError, match="not the CenterFace we know"):
         PeopleHider("people", str(other))
+
+
+def red_finder() -> bytes:
+    """A network with CenterFace's four outputs that takes red squares for faces of 40 px."""
+    pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    def constant(name: str, rows: list[list[float]]) -> TensorProto:
+        return numpy_helper.from_array(np.array(rows, np.float32)[..., None, None], name)
+
+    weights = [
+        constant("red", [[1 / 255, -0.5 / 255, -0.5 / 255]]),
+        constant("none", [[0.0] * 3] * 2),
+        constant("marks", [[0.0] * 3] * 10),
+        numpy_helper.from_array(np.full(2, np.log(10), np.float32), "ten places"),
+    ]
+    nodes = [
+        helper.make_node("AveragePool", ["in"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["small", "red"], ["537"]),
+        helper.make_node("Conv", ["small", "none", "ten places"], ["538"]),
+        helper.make_node("Conv", ["small", "none"], ["539"]),
+        helper.make_node("Conv", ["small", "marks"], ["540"]),
+    ]
+    tensor = helper.make_tensor_value_info
+    given = [tensor("in", TensorProto.FLOAT, [1, 3, "h", "w"])]
+    planes = {"537": 1, "538": 2, "539": 2, "540": 10}
+    told = [tensor(k, TensorProto.FLOAT, [1, n, "y", "x"]) for k, n in planes.items()]
+    graph = helper.make_graph(nodes, "faces", given, told, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    return bytes(model.SerializeToString())
+
+
+def finder_in(folder: Path, network: bytes, monkeypatch: pytest.MonkeyPatch) -> PeopleHider:
+    """A hider with another face finder than the one that it would accept."""
+    path = folder / "face.onnx"
+    path.write_bytes(network)
+    monkeypatch.setattr(blur, "FACE_SHA256", hashlib.sha256(network).hexdigest())
+    return PeopleHider("people", str(path))
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (288, 384)])
+def test_a_face_is_hidden_wherever_it_is_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    """Through OpenCV's own reader, turned four ways and back: the places are those of the frame."""
+    hider = finder_in(tmp_path, red_finder(), monkeypatch)
+    height, width = shape
+    scene = np.full((height, width, 3), 127, np.uint8)
+    side = width // 10
+    x, y = width // 5, height * 3 // 5
+    scene[y : y + side, x : x + side] = (255, 0, 0)
+    region = cv2.resize(hider.people(scene), (width, height), interpolation=cv2.INTER_NEAREST)
+    assert region[y : y + side, x : x + side].all()
+    assert region.mean() < 0.12
+    shown, hidden = hider.hide(scene)
+    assert 0.01 < hidden < 0.12
+    assert shown[y : y + side, x : x + side, 0].max() < 255
+    assert hider.hide(np.full_like(scene, 127))[1] == 0
+
+
+def test_a_finder_that_cannot_be_run_is_told_before_a_picture_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that OpenCV reads and cannot run as it must is a sentence at the start."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(red_finder())
+    del model.graph.output[3]
+    del model.graph.node[4]
+    with pytest.raises(SmartbinError, match=r"OpenCV \S+ cannot run it .* blur = hands"):
+        finder_in(tmp_path, model.SerializeToString(), monkeypatch)
 
 
 def test_the_configuration_asks_for_what_is_missing() -> None:

