@@ -43,6 +43,7 @@ class CameraWatch:
         self._retry_at_s: float | None = None  # set while the capture process is down
         self._good_s = self._quiet_since_s = clock()  # last frame; last frame or restart
         self._ever = False  # a frame has come
+        self._open = False  # at the last look
         self._silence = ""  # why no frame comes, in words
         self._frozen_s: float | None = None  # since when the picture is frozen
         self._thawed_s: float | None = None  # when the camera was last restarted for it
@@ -69,12 +70,20 @@ class CameraWatch:
         except CameraError as error:
             self._fail(str(error))
             return None
+        self._note_opening()
         if frame is not None:
             self._recover()
             self._look_at(frame)
         elif self._is_silent():
             self._fail(f"no frame for {self._patience_s:g} s")
         return frame
+
+    def _note_opening(self) -> None:
+        """The silence of a camera counts from when it is open, not from its process's start."""
+        is_open = self._capture.live is not None
+        if is_open and not self._open:
+            self._quiet_since_s = self._clock()
+        self._open = is_open
 
     def _is_silent(self) -> bool:
         """A folder or file may be as slow as it was set; live cameras may not."""
@@ -132,6 +141,7 @@ class CameraWatch:
         self._restart_capture()
 
     def _restart_capture(self) -> None:
+        self._open = False
         try:
             self._capture.restart()
         except CameraError as error:  # no process to be had just now: tried again like any fault

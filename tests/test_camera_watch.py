@@ -50,6 +50,21 @@ def test_an_open_camera_without_frames_is_silent_in_its_time() -> None:
     assert watch_for(True, timeout_s=0.5, until_s=0.7).trouble == "no frame for 0.5 s"
 
 
+def test_silence_counts_from_when_it_is_open() -> None:
+    """One that took 8 s to open has its whole timeout_s for the first frame, at every start."""
+    now = [100.0]
+    capture: Any = Mute(None)
+    watch = CameraWatch(capture, timeout_s=5.0, give_up_s=600, clock=lambda: now[0])
+    watch.start()
+    for at_s, live, silent in ((8.0, None, False), (8.1, True, False), (13.0, True, False)):
+        now[0], capture.live = 100 + at_s, live
+        watch.next(0)
+        assert bool(watch.trouble) is silent
+    now[0] = 113.2
+    watch.next(0)
+    assert watch.trouble == "no frame for 5 s"
+
+
 @pytest.mark.parametrize(("timeout_s", "given"), [(0.5, "15 s"), (20.0, "20 s")])
 def test_one_that_never_opens_ends_the_daemon(timeout_s: float, given: str) -> None:
     """For systemd, or for the person at the terminal; a longer timeout_s holds here too."""
