@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edge.detail import Detail
 from edge.errors import TrayError
 from edge.scene import Planes, Reference, Scene, planes_of, scene_of
-from edge.tray import TrayModel
+from edge.tray import TrayModel, changed_if_empty
 from edge.values import Pixels
 
 LEAST_FRAMES = 8
@@ -29,6 +29,7 @@ SAME_LIGHT = 0.1  # of log luminance, about the usual light
 LEAST_SIGMA = 0.002  # of a cell, as the presence trigger learns it
 MOST_MATTER = 0.01  # of the picture; more is a hand
 MOST_LEFT_OUT = 0.5  # of the frames
+MOST_FOOLED = 0.02  # of the frames: more, and lamps alone would open flaps
 CLEAR = 1.5  # times what counts as change: an item that stands out
 # Reflectances in red, green and blue, against white paper; glass and PET dim what lies below.
 ITEMS: Mapping[str, tuple[float, float, float]] = {
@@ -47,6 +48,7 @@ class Lesson:
 
     model: TrayModel
     left_out: int  # frames with something in them
+    mistaken: int  # of the others, those in which the tray itself would be taken for a thing
     light_range: tuple[float, float]  # darkest and brightest light, as parts of the usual one
 
 
@@ -119,7 +121,19 @@ def learn_tray(lookout: Lookout, *, learned_ts: float) -> Lesson:
         learned_ts=learned_ts,
         detail=_detail([s.fine for s, good in zip(scenes, usual & empty, strict=True) if good]),
     )
-    return Lesson(model, left_out, light_range=(float(spread.min()), float(spread.max())))
+    shown = [scene for scene, good in zip(scenes, empty, strict=True) if good]
+    light_range = (float(spread.min()), float(spread.max()))
+    return Lesson(model, left_out, _mistaken(model, shown), light_range)
+
+
+def _mistaken(model: TrayModel, scenes: Sequence[Scene]) -> int:
+    """In how many of the scenes it was learned from the tray would not be called empty.
+
+    A texture in relief, or a mirror, looks otherwise in other light: only trying tells.
+    """
+    reference = model.reference()
+    looks = (changed_if_empty(reference, s, min_area_frac=MOST_MATTER) for s in scenes)
+    return sum(changed is None for changed in looks)
 
 
 def _detail(fines: Sequence[Pixels]) -> Pixels | None:
@@ -139,8 +153,9 @@ def _rests(levels: Planes, scenes: Sequence[Scene]) -> tuple[list[Planes], npt.N
     return rests, empty
 
 
-def outlook_of(model: TrayModel, samples: Sequence[Pixels]) -> Outlook:
-    """Say how well items will stand out on a tray, from its model and a few frames."""
+def outlook_of(lesson: Lesson, samples: Sequence[Pixels]) -> Outlook:
+    """Say how well items will stand out on a tray, from what was learned and a few frames."""
+    model = lesson.model
     levels = model.levels
     luminance = levels.mean(axis=0)
     middle = samples[len(samples) // 2]
@@ -149,7 +164,9 @@ def outlook_of(model: TrayModel, samples: Sequence[Pixels]) -> Outlook:
     stands_out = _contrasts(model)
     saturation = (levels.max(axis=0) - levels.min(axis=0)) / np.maximum(levels.max(axis=0), 1)
     brightness = float(luminance.mean())
-    verdict, sentence = _judge(stands_out, brightness=brightness, clipped=clipped, noise=noise)
+    fooled = lesson.mistaken / lesson.model.frames
+    faults = _faults(brightness=brightness, clipped=clipped, noise=noise, fooled=fooled)
+    verdict, sentence = _judge(stands_out, faults)
     return Outlook(
         brightness=brightness,
         clipped=clipped,
@@ -198,20 +215,28 @@ def _share(reference: Reference, seen: Planes) -> float:
     return float((change > CLEAR * reference.limits(seen)).any(axis=0).mean())
 
 
-def _judge(
-    stands_out: Mapping[str, float], *, brightness: float, clipped: float, noise: float
-) -> tuple[str, str]:
-    faint = {name: share for name, share in stands_out.items() if share < 0.9}
-    worst = min(stands_out.values())
-    troubles = [
+def _faults(*, brightness: float, clipped: float, noise: float, fooled: float) -> list[str]:
+    """What is wrong with the picture, and what to do."""
+    itself = (
+        f"in {fooled:.0%} of the frames the tray itself looked like a thing, for its surface shows "
+        "otherwise in other light: give it one steady lamp, or lay something matt and plain there"
+    )
+    return [
         text
         for found, text in (
             (brightness < 40, "the tray is dark: give it a lamp"),
             (clipped > 0.05, "parts are overexposed or black: turn the lamp away, or dim it"),
             (noise > 6, "the picture is noisy: give it more light"),
+            (fooled > MOST_FOOLED, itself),
         )
         if found
     ]
+
+
+def _judge(stands_out: Mapping[str, float], troubles: Sequence[str]) -> tuple[str, str]:
+    """One word and one sentence."""
+    faint = {name: share for name, share in stands_out.items() if share < 0.9}
+    worst = min(stands_out.values())
     advice = f"; {'; '.join(troubles)}" if troubles else ""
     if not faint:
         verdict = "fair" if troubles else "good"

@@ -20,6 +20,7 @@ from edge.tray import save_tray
 
 FIRST_FRAME_S = 15.0
 DEFAULT_OUT = Path("tray.npz")
+ANOTHER_LIGHT = 0.15  # of the usual one
 
 
 def tray(
@@ -46,7 +47,7 @@ def tray(
     with Capture(spec=camera_spec(checked)) as capture:
         lookout = watch(capture, seconds=seconds, tell=_progress if sys.stderr.isatty() else None)
     lesson = learn_tray(lookout, learned_ts=time.time())
-    outlook = outlook_of(lesson.model, lookout.samples)
+    outlook = outlook_of(lesson, lookout.samples)
     save_tray(lesson.model, path)
     if as_json:
         print(json.dumps(as_row(path, lesson, outlook)))
@@ -93,10 +94,16 @@ def as_row(path: Path, lesson: Lesson, outlook: Outlook) -> dict[str, Any]:
         "path": str(path),
         "frames": lesson.model.frames,
         "left_out": lesson.left_out,
+        "mistaken": lesson.mistaken,
         "size_px": [lesson.model.width_px, lesson.model.height_px],
         "light": [round(end, 2) for end in lesson.light_range],
         **row,
     }
+
+
+def _alone(low: float, high: float) -> str:
+    """A word where nobody touched a lamp: how the tray looks in another light is not known."""
+    return "" if high - low > ANOTHER_LIGHT else ", no other was seen: switch lamps meanwhile"
 
 
 def as_text(path: Path, lesson: Lesson, outlook: Outlook) -> list[str]:
@@ -108,7 +115,8 @@ def as_text(path: Path, lesson: Lesson, outlook: Outlook) -> list[str]:
         ("noise", f"{outlook.noise:.1f} levels a pixel"),
         ("texture", f"{outlook.texture:.1%} of the light, from cell to cell"),
         ("colour", f"saturation {outlook.saturation:.0%}"),
-        ("light", f"{low:.2f} to {high:.2f} of the usual one"),
+        ("light", f"{low:.2f} to {high:.2f} of the usual one{_alone(low, high)}"),
+        ("taken for empty", f"{model.frames - lesson.mistaken} of {model.frames} frames"),
         *((f"{name}", f"stands out on {share:.0%}") for name, share in outlook.stands_out.items()),
     ]
     head = (

@@ -39,6 +39,11 @@ LEAST_SLOPE = 0.004  # of log luminance, per px
 # Slope after smoothing by 1 px over that after 3 px: 2.0 for an edge 1.5 px wide. On the same
 # looks, shadows as soft as 1.5 to 8 px: 1.7 let 8 fail, 1.9 three, before the texture's share.
 SHARP = 1.9
+# Between two shadows that nearly meet, light comes and goes again; the slopes after 3 px cancel
+# there, and what is left looks sharp. So what is found must also be sharp after 2 px (1.5: an edge
+# 1.2 px wide), and beside the steepest that is as soft as 3 px nearby.
+SHARP_NEAR = 1.5
+SOFT_PX = 3  # of the half-sized picture: nearby
 SHARP_COLOUR = 1.5
 LEAST_COLOUR_SLOPE = 0.02  # of a log ratio of colours, per 2 px
 COLOUR_K = 4.0
@@ -48,6 +53,9 @@ NEAR_PX = 5  # sharp px that are so near
 NEAR_LEAST = 5  # and so many of them belong together; a single one is noise
 DIRT = 0.5  # a group shorter than this part of the least thing's side is dirt
 TEXTURE_PX = 9  # over which the tray's texture is averaged
+WHITE = 245  # levels, of the mean of four px: some of them may be as bright as levels go
+CLIPPED = 1.5  # of the tray's own slopes, where some of them are cut off
+BORDER_PX = 4  # where smoothing sees an edge from one side alone
 LUT = np.log(np.arange(256, dtype=np.float32) + np.float32(DARK))
 LEVELS = np.arange(256, dtype=np.float32)
 NOISE = (np.sqrt(READ + SHOT * LEVELS) / (LEVELS + np.float32(DARK))).astype(np.float32)
@@ -113,11 +121,21 @@ class _Prepared:
         # Of the light in most of the picture; an item changes less of it.
         np.maximum(light, np.percentile(light[::3, ::3], 75), out=light)
         noise = _half(cast(Plane, cv2.LUT(cv2.min(grey, self._grey), NOISE)))
-        limit = SHARP / 2 * _slope(coarse) + NOISE_K * _deviation(slope, noise) * noise
+        soft = _slope(coarse)
+        limit = SHARP / 2 * soft + NOISE_K * _deviation(slope, noise) * noise
         limit = np.asarray(limit + np.float32(LEAST_SLOPE), np.float32)
         limit += np.float32(TEXTURE) * np.minimum(light, MOST_CHANGE) * self._texture
-        found = _run(slope > _full(limit, slope), least_px)
+        sharp = _inside(slope > _full(limit, slope))
+        if np.count_nonzero(sharp) >= NEAR_LEAST:  # not so in most looks at an empty tray
+            sharp &= _is_sharp_nearby(slope, change, soft)
+            sharp &= slope > _full(limit + np.float32(CLIPPED) * self._lost(fine), slope)
+        found = _run(sharp, least_px)
         return max(found, self._colour_run(fine, noise, light, least_px / 2))
+
+    def _lost(self, fine: Pixels) -> Plane:
+        """The tray's texture where a camera's white begins and takes it away, at half the size."""
+        white = np.asarray(_half(fine.max(axis=2)) >= WHITE, np.uint8)
+        return cast(Plane, self._texture * cv2.dilate(white, np.ones((5, 5), np.uint8)))
 
     def _colour_run(self, fine: Pixels, noise: Plane, light: Plane, least_px: float) -> int:
         """The same in two ratios of colours, at half the size: JPEG keeps no more of colour."""
@@ -130,7 +148,7 @@ class _Prepared:
             limit = COLOUR_K * _deviation(slope, noise) * noise
             limit = limit + SHARP_COLOUR / 2 * _full(_slope(blurred), slope)
             limit += 1.5 * np.minimum(light, MOST_CHANGE) * texture + LEAST_COLOUR_SLOPE
-            longest = max(longest, _run(slope > limit, least_px))
+            longest = max(longest, _run(_inside(slope > limit), least_px))
         return longest
 
 
@@ -168,6 +186,22 @@ def _slope(plane: Plane) -> Plane:
     across = cv2.Sobel(plane, cv2.CV_32F, 1, 0, ksize=1, scale=0.5)
     down = cv2.Sobel(plane, cv2.CV_32F, 0, 1, ksize=1, scale=0.5)
     return cast(Plane, cv2.magnitude(across, down))
+
+
+def _is_sharp_nearby(slope: Plane, change: Plane, soft: Plane) -> npt.NDArray[np.bool_]:
+    """(h, w): steeper than after 2 px, and than the steepest that is soft around it."""
+    softer = _slope(cast(Plane, cv2.GaussianBlur(change, (13, 13), 2.0)))
+    steepest = cast(Plane, cv2.dilate(soft, np.ones((SOFT_PX, SOFT_PX), np.uint8)))
+    limit = cv2.max(np.float32(SHARP_NEAR) * softer, np.float32(SHARP / 2) * _full(steepest, slope))
+    return np.asarray(slope > limit)
+
+
+def _inside(marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(h, w) the same, but for the picture's border."""
+    kept = np.zeros_like(marks)
+    within = slice(BORDER_PX, -BORDER_PX)
+    kept[within, within] = marks[within, within]
+    return kept
 
 
 def _half(plane: Plane) -> Plane:

@@ -100,7 +100,7 @@ class TrayMemory:
         if self._reference is None or frame.pixels.shape[:2] != self._shape:
             return False
         scene = scene_of(frame.pixels)
-        changed = self._changed_if_empty(self._reference, scene)
+        changed = changed_if_empty(self._reference, scene, min_area_frac=self.min_area_frac)
         if changed is None:
             return False
         since_s = frame.captured_s - self._adapted_s
@@ -110,17 +110,18 @@ class TrayMemory:
             self._adapted_s = frame.captured_s
         return True
 
-    def _changed_if_empty(self, reference: Reference, scene: Scene) -> Mask | None:
-        """The cells that light or dirt changed; None where something lies there."""
-        sharp_px = reference.sharp_px(scene, least_frac=self.min_area_frac)
-        if sharp_px is None:
-            matter = reference.matter(scene)
-            empty = matter.mask.mean() < self.min_area_frac and matter.hard_frac < MOST_HARD
-            return matter.mask if empty else None
-        if sharp_px >= MOST_SHARP_PX:
-            return None
-        changed = reference.changes(scene)
-        return changed if reference.beyond_light() < self.min_area_frac else None
+
+def changed_if_empty(reference: Reference, scene: Scene, *, min_area_frac: float) -> Mask | None:
+    """The cells that light or dirt changed; None where something lies there."""
+    sharp_px = reference.sharp_px(scene, least_frac=min_area_frac)
+    if sharp_px is None:
+        matter = reference.matter(scene)
+        empty = matter.mask.mean() < min_area_frac and matter.hard_frac < MOST_HARD
+        return matter.mask if empty else None
+    if sharp_px >= MOST_SHARP_PX:
+        return None
+    changed = reference.changes(scene)
+    return changed if reference.beyond_light() < min_area_frac else None
 
 
 def save_tray(model: TrayModel, path: Path) -> None:

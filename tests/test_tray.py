@@ -15,7 +15,7 @@ import pytest
 from edge.bundle import load_bundle
 from edge.calibrate import Lookout, learn_tray, outlook_of
 from edge.classifier import Classifier
-from edge.cli_tray import as_text
+from edge.cli_tray import as_row, as_text
 from edge.decide import Routes, Rules
 from edge.errors import TrayError
 from edge.judge import Judge
@@ -27,7 +27,7 @@ from edge.triggers import build_trigger
 from edge.values import Frame, Item, Pixels
 from tests.test_cli import smartbin
 from tests.test_triggers import ITEMS, SAMPLES, Tray, play
-from tests.trays import known_tray, model_of
+from tests.trays import known_tray, lesson_of, model_of
 
 CHALLENGE = Path(__file__).parent / "data" / "challenge"
 
@@ -106,6 +106,56 @@ def test_a_flat_thing_with_hard_edges_is_no_shadow() -> None:
     frame = tray.frame()
     frame.pixels[200:330, 260:400] = (frame.pixels[200:330, 260:400] * 0.85).astype(np.uint8)
     assert not memory.is_empty(frame)
+
+
+def bars(*turns_deg: float, depth: float, soft_px: float) -> npt.NDArray[np.float32]:
+    """(480, 640) of the light left by long things in a lamp's way, all through the middle."""
+    lamp = np.ones((480, 640), np.float32)
+    for turn_deg in turns_deg:
+        along = 900 * np.array([np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))])
+        ends = [tuple(int(v) for v in np.array([320, 240]) + sign * along) for sign in (-1, 1)]
+        blocked = cv2.line(np.zeros((480, 640), np.float32), ends[0], ends[1], 1.0, 44)
+        lamp *= 1 - cv2.GaussianBlur(blocked, (0, 0), soft_px)
+    return np.asarray(1 - depth * (1 - lamp), np.float32)
+
+
+def in_light(frame: Frame, light: npt.NDArray[np.float32]) -> Frame:
+    """What a frame shows in a part of its light."""
+    return replace(frame, pixels=(frame.pixels * light[..., None]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("apart_deg", [20, 25, 35, 50, 70, 90])
+def test_two_hard_shadows_across_each_other_are_no_item(apart_deg: float) -> None:
+    """Their penumbras 4 px of the frame; in the wedge between them light comes and goes again."""
+    tray, memory = tray_memory()
+    for turn_deg in (0, 30, 75):
+        light = bars(turn_deg, turn_deg + apart_deg, depth=0.6, soft_px=4)
+        assert memory.is_empty(in_light(tray.frame(), light)), turn_deg
+
+
+def test_a_shadow_along_the_border_is_no_item() -> None:
+    """Its edge lies in the outermost px, where smoothing has one side of it alone."""
+    tray, memory = tray_memory()
+    for at in range(465, 480):
+        dark = np.zeros((960, 640), np.float32)
+        dark[at:] = 0.6
+        light = 1 - cv2.GaussianBlur(dark, (0, 0), 3)[:480]
+        assert memory.is_empty(in_light(tray.frame(), np.ascontiguousarray(light))), at
+
+
+def test_a_light_that_whitens_a_pattern_is_no_item() -> None:
+    """A woven cloth in twice the light: what is whiter than levels go loses its weave."""
+    dice = np.random.default_rng(3)
+    rows, columns = np.mgrid[0:240, 0:320]
+    weave = 205 + 14 * np.sin(columns * 1.3) * np.sin(rows * 1.1)
+    cloth = np.stack([weave, weave * 0.97, weave * 0.9], axis=-1)
+    memory = known_tray(noisy(np.clip(cloth, 0, 255).astype(np.uint8), n) for n in range(8))
+    for gain in (1.1, 1.15, 1.2, 1.25, 1.3):
+        shown = np.clip(cloth * gain + dice.normal(0, 1.5, cloth.shape), 0, 255)
+        assert memory.is_empty(Frame(shown.astype(np.uint8), 1.0, 1)), gain
+    thing = np.clip(cloth * 1.2, 0, 255)
+    thing[80:150, 120:200] = (120, 90, 60)
+    assert not memory.is_empty(Frame(thing.astype(np.uint8), 2.0, 2))
 
 
 def test_dirt_is_an_empty_tray() -> None:
@@ -288,7 +338,7 @@ def test_a_long_watch_stays_in_bounded_memory() -> None:
 
 
 def outlook(pixels: list[Pixels]) -> Any:
-    return outlook_of(model_of(pixels), pixels[:8])
+    return outlook_of(lesson_of(pixels), pixels[:8])
 
 
 def test_the_outlook_names_what_will_not_stand_out() -> None:
@@ -306,6 +356,27 @@ def test_the_outlook_asks_for_light_where_it_is_dark() -> None:
     dark = outlook([frame.pixels for frame in Tray(lamp=0.12, noise=3.0).frames(1)])
     assert dark.verdict != "good" and "dark" in dark.sentence
     assert dark.noise == pytest.approx(3.0, rel=0.35)
+
+
+def test_the_outlook_tells_of_a_surface_that_changes_with_the_light(tmp_path: Path) -> None:
+    """Another lamp shows the relief of a part from its other side: the tray itself is a thing."""
+    rows, columns = np.mgrid[0:240, 0:320]
+    relief = 12 * np.sin(columns) * np.sin(rows)
+    turned = np.where(columns > 220, -1, 1) * relief
+    steady, other = (np.stack([150 + paint] * 3, axis=-1) for paint in (relief, turned))
+    lookout = Lookout()
+    for number in range(12):
+        lookout.add(noisy(steady, number))
+    plain = learn_tray(lookout, learned_ts=1.0)
+    assert plain.mistaken == 0
+    assert "the tray itself" not in outlook_of(plain, lookout.samples).sentence
+    for number in range(4):
+        lookout.add(noisy(0.75 * other, number))
+    lesson = learn_tray(lookout, learned_ts=1.0)
+    found = outlook_of(lesson, lookout.samples)
+    assert (lesson.mistaken, lesson.left_out, lesson.model.frames) == (4, 0, 16)
+    assert found.verdict != "good" and "in 25% of the frames the tray itself" in found.sentence
+    assert as_row(tmp_path / "t.npz", lesson, found)["mistaken"] == 4
 
 
 def test_an_item_there_from_the_start_is_seen_against_the_stored_tray() -> None:
@@ -377,5 +448,6 @@ def test_the_words_begin_with_the_verdict(tmp_path: Path) -> None:
     for frame in Tray().frames(1):
         lookout.add(frame.pixels)
     lesson = learn_tray(lookout, learned_ts=1.0)
-    lines = as_text(tmp_path / "t.npz", lesson, outlook_of(lesson.model, lookout.samples))
+    lines = as_text(tmp_path / "t.npz", lesson, outlook_of(lesson, lookout.samples))
+    assert any("no other was seen" in line for line in lines)  # nobody touched a lamp
     assert lines[0].startswith("fair: Items will stand out") and "640x480" in lines[-1]

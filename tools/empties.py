@@ -117,10 +117,12 @@ def rendered(folder: Path, *, known: bool, splits: Mapping[str, str]) -> Iterato
                 yield Row(splits[surface], "nothing", light, outcome_of(judge, camera.look(still)))
 
 
-def drawn(split: str, count: int, photos: Path | None, masks: Path | None) -> Iterator[Row]:
+def drawn(
+    split: str, numbers: Iterable[int], photos: Path | None, masks: Path | None
+) -> Iterator[Row]:
     """Drawn trays of a split: two looks in each light, then things, in the usual light and not."""
     names = sorted(photos.glob("*/*.jpg")) if photos else []
-    for number in range(count):
+    for number in numbers:
         site, seq = Site(split, number), itertools.count(1)
         usual = site.light("lit")
         judge = judge_with(learned(site.look(usual) for _ in range(8)))
@@ -232,6 +234,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="one folder for each class, as TrashNet has")
     parser.add_argument("--masks", type=Path, help="the same folders, PNG")
     parser.add_argument("--trays", type=int, default=40, help="drawn trays to measure on")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first; each is drawn anew"
+    )
     options = parser.parse_args()
     catalogue = json.loads((options.frames / "catalogue.json").read_text("utf-8"))["pictures"]
     splits = {row["surface"]: row["split"] for row in catalogue if row["group"] == "empty"}
@@ -240,7 +245,8 @@ def main() -> None:
     rows = rendered(options.frames, known=True, splits=splits)
     print(*told(rows, lambda row: row.outcome == "empty"), sep="\n")
     print("called empty, drawn trays")
-    rows = drawn("test", options.trays, options.photos, options.masks)
+    numbers = range(options.first, options.first + options.trays)
+    rows = drawn("test", numbers, options.photos, options.masks)
     print(*told(rows, lambda row: row.outcome == "empty"), sep="\n")
     print("called empty, rendered drops")
     print(*told(drops(), lambda row: row.outcome == "empty"), sep="\n")
