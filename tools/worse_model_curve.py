@@ -134,7 +134,7 @@ def taught(
     net = nn.Sequential(nn.Linear(inputs.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     for _ in range(EPOCHS):
-        for some in np.array_split(dice.permutation(drawn), len(drawn) // BATCH):
+        for some in np.array_split(dice.permutation(drawn), max(1, len(drawn) // BATCH)):
             optimizer.zero_grad()
             nn.functional.cross_entropy(net(inputs[some]), labels[some]).backward()
             optimizer.step()
