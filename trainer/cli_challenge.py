@@ -94,6 +94,9 @@ def reject(
     rendered: Annotated[
         float, typer.Option(help="And of the rendered items at least this share; 0: not asked.")
     ] = 0.0,
+    items: Annotated[
+        bool, typer.Option(help="Learn from the folder's rendered items of split tune, too.")
+    ] = True,
     kind: Annotated[str, typer.Option(help="Take this measure instead of the best.")] = "",
     costs: Annotated[
         bool, typer.Option("--costs", help="Then set thresholds as the command costs does.")
@@ -122,7 +125,7 @@ def reject(
         _check_share("--rendered", rendered)
     photos = scan(data, names)
     with bar("items and strange things", count_views(photos)) as tick:
-        seen = gather(bundle, photos, masks, unknown, tick)
+        seen = gather(bundle, photos, masks, unknown, tick, with_items=items)
     found = study.study(seen, share=sorts, rendered=rendered)
     chosen = _named(found, kind) if kind else study.chosen_of(found)
     shares = {"sorts": sorts, "sorts_rendered": rendered}

@@ -42,16 +42,25 @@ class Evidence:
 
 
 def gather(
-    bundle_path: Path, photos: PhotoSet, masks: Path | None, unknown: Path | None, tick: Tick
+    bundle_path: Path,
+    photos: PhotoSet,
+    masks: Path | None,
+    unknown: Path | None,
+    tick: Tick,
+    *,
+    with_items: bool = True,
 ) -> Evidence:
-    """Look once at every picture; raises UsageError where there is no test split to measure on."""
+    """Look once at every picture; raises UsageError where there is no test split to measure on.
+
+    Without `with_items` the sample frames are the only rendered items that are learned from.
+    """
     bundle = load_bundle(bundle_path)
     witness = Witness(bundle)
     truth = truth_of(photos, bundle.labels)
     seen = look_at_items(witness, photos, masks, tick)
     drawn = rendered.load(unknown) if unknown else ()
     items = rendered.of_group(drawn, "factorial", "items")
-    learned = tuple(picture for picture in items if picture.split == rendered.TUNE)
+    learned = tuple(p for p in items if with_items and p.split == rendered.TUNE)
     stills = _of_classes((*rendered.load(samples()), *learned), bundle)
     looked = [witness.look(p) for s in stills for p in turned(read_picture(s.path))]
     tune: dict[str, list[Answers]] = {}
