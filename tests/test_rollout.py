@@ -98,6 +98,7 @@ def test_the_worse_model_is_worse_on_pictures_it_was_not_made_of() -> None:
 @pytest.mark.trainer
 def test_the_reckoned_worse_model_is_the_one_that_runs() -> None:
     """Five hundred worse models are reckoned from features; one of them is built and run."""
+    pytest.importorskip("torch")
     from edge.update.canaries import canaries_of, folders
     from edge.update.checks import match
     from tools.worse_model import mistaken

@@ -208,6 +208,14 @@ def test_any_frame_gives_a_valid_crop(
     assert_valid(cut(segmenter, pixels), pixels)
 
 
+def test_a_frame_too_small_for_its_mask_is_judged_whole(mask_net: Path) -> None:
+    """Two pixels of noise: the mask is the item in its own cells, but in neither pixel."""
+    pixels = frame_of(1, 2, "noise", 0)
+    crop = cut(build_segmenter("tiny", model=mask_net, tray=TrayMemory()), pixels)
+    assert crop.mask is None and crop.pixels.shape == pixels.shape
+    assert crop.note == "tiny: empty mask, whole frame judged"
+
+
 def frame_of(height: int, width: int, content: str, seed: int) -> Pixels:
     if content == "noise":
         return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

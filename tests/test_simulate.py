@@ -83,10 +83,11 @@ def test_every_event_arrives_though_bins_come_and_go(
     assert set(heard_ids(listener)) == wanted
     births = {row["topic"] for row in listener.of("birth")}
     assert len(births) == 20
-    states = [row["payload"]["state"] for row in listener.of("state")]  # type: ignore[index]
-    lost = states.count("lost")
-    assert lost == figures["connections"] - 20 > 0
-    assert states.count("stopped") == 20
+    said = lambda: [row["payload"]["state"] for row in listener.of("state")]  # type: ignore[index]  # noqa: E731
+    wait_for(lambda: said().count("stopped") == 20, what="the last words")
+    broken = figures["connections"] - 20
+    wait_for(lambda: said().count("lost") == broken, what="the wills")
+    assert broken > 0
     assert figures["boots"] > 20
 
 

@@ -13,6 +13,7 @@ from trainer.scoring import Labels, Probs, calibration_error
 LEAST_ACCURACY = 0.95  # of what is sorted, on validation
 THRESHOLDS = np.round(np.arange(0.40, 0.901, 0.02), 2)
 MARGINS = np.round(np.arange(0.0, 0.301, 0.05), 2)
+FLAT_NATS = 0.0005  # cross entropies of a few hundred pictures that differ by less are equal
 # One threshold for all labels: of some classes validation has a dozen pictures, and a threshold of
 # their own would follow the noise (trash asked for 0.90 where its pictures were right).
 RULE = (
@@ -53,7 +54,10 @@ def calibrate(logits: npt.NDArray[np.float32], truth: Labels) -> Calibration:
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], truth: Labels) -> float:
-    """The divisor of the logits with the least cross entropy, in 0.2..5, to 0.5 %."""
+    """The divisor of the logits, in 0.2..5, to 0.5 %, with the least cross entropy.
+
+    Its valley is flat: among those as good to `FLAT_NATS` the one with the least calibration error.
+    """
     candidates = np.exp(np.linspace(np.log(0.2), np.log(5), 640))
     rows = np.arange(len(truth))
     losses = []
@@ -61,7 +65,9 @@ def fit_temperature(logits: npt.NDArray[np.float32], truth: Labels) -> float:
         scaled = logits / temperature
         scaled = scaled - scaled.max(1, keepdims=True)
         losses.append(float((np.log(np.exp(scaled).sum(1)) - scaled[rows, truth]).mean()))
-    return round(float(candidates[int(np.argmin(losses))]), 4)
+    good = candidates[np.array(losses) <= min(losses) + FLAT_NATS]
+    errors = [calibration_error(softmax(logits / np.float32(t)), truth) for t in good]
+    return round(float(good[int(np.argmin(errors))]), 4)
 
 
 def choose_thresholds(probs: Probs, truth: Labels) -> tuple[tuple[float, ...], float]:

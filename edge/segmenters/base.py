@@ -71,7 +71,8 @@ class Cutting:
         fault = fault_of(mask, quality=found.quality, least_quality=self._least_quality)
         cutout = None if fault else cut_out(frame.pixels, mask)
         if cutout is None:
-            return whole_frame(frame.pixels, note=self._note(fault), quality=found.quality)
+            why = self._note(fault or "empty mask")
+            return whole_frame(frame.pixels, note=why, quality=found.quality)
         return Crop(cutout.pixels, cutout.box_xyxy, cutout.mask, self.name, quality=found.quality)
 
     def close(self) -> None:

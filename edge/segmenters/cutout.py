@@ -63,7 +63,10 @@ def fault_of(mask: Mask, *, quality: float, least_quality: float) -> str:
 
 
 def cut_out(pixels: Pixels, mask: Mask) -> CutOut | None:
-    """Put the item on grey, in a 4:3 window round its box; None where the mask is empty."""
+    """Put the item on grey, in a 4:3 window round its box; None where the mask is empty.
+
+    A frame of a few pixels may have none on which its mask is item by more than half.
+    """
     box = box_of(mask, pixels.shape[:2])
     if box is None:
         return None
@@ -76,6 +79,8 @@ def cut_out(pixels: Pixels, mask: Mask) -> CutOut | None:
     there = np.s_[fy0 - y0 : fy1 - y0, fx0 - x0 : fx1 - x0]
     on_grey(pixels[fy0:fy1, fx0:fx1], part, window[there])
     inside[there] = part >= INSIDE
+    if not inside.any():
+        return None
     return CutOut(window, inside, box)
 
 
