@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from edge.fleet.batch import Heard, Sorter
 from edge.fleet.database import Database, StoreError
 from edge.fleet.flusher import PostgresLog
+from edge.fleet.intake import Limits
+from edge.fleet.writer import Writer
 from tests.fleet_contract import MonitorContract
 from tests.fleet_harness import (
     NO_POSTGRES,
@@ -72,6 +76,42 @@ def test_a_database_that_cannot_hold_every_language_is_refused(
     with pytest.raises(StoreError, match=f"{name}: its encoding is {encoding}, it must be UTF8"):
         database.prepare()
     database.close()
+
+
+def test_two_monitors_never_wait_for_each_other(cluster: PostgresCluster) -> None:
+    """One tells births of bins whose events the other tells, and the reverse, at one moment."""
+    url = cluster.database(f"fleet{next(NUMBERS)}").replace("postgresql:", "postgresql+psycopg:")
+    databases = [Database(url), Database(url)]
+    databases[0].prepare()
+    limits = Limits(clock_ahead_s=3600, clock_behind_s=3600)
+    bins = [[Bin(f"{side}{n}") for n in range(40)] for side in "ab"]
+    barrier, faults = threading.Barrier(2), []
+
+    def monitor(side: int) -> None:
+        sorter = Sorter(limits=limits)
+        writer = Writer(
+            databases[side], identities=sorter.identities, max_bins=99, health_every_s=0
+        )
+        for _ in range(12):
+            messages = [bin_.birth() for bin_ in bins[side]] + [b.event() for b in bins[1 - side]]
+            heard = [
+                Heard(message.topic, message.payload, 1, 1, 1, True, time.time())
+                for message in messages
+            ]
+            barrier.wait(60)
+            try:
+                writer.write(sorter.sort(heard))
+            except sa.exc.SQLAlchemyError as error:
+                faults.append(str(error))
+
+    threads = [threading.Thread(target=monitor, args=(side,)) for side in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for database in databases:
+        database.close()
+    assert faults == []
 
 
 def test_a_server_that_forgets_what_it_committed_is_told_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -175,6 +176,64 @@ def test_whoever_numbers_a_bin_waits_for_the_disk(
     writer.forget()
     writer.write(sorter.sort([heard]))
     assert waited[-1] is True
+
+
+def test_an_ack_and_a_twin_of_one_bin_may_come_in_one_batch(database: Database) -> None:
+    """Both are rows of the bin's own; which is written first does not matter."""
+    sorter = Sorter(limits=LIMITS)
+    writer = Writer(database, identities=sorter.identities, max_bins=9, health_every_s=0)
+    key = ("s", "b1")
+    batch = Batch(acks={key: {"ack_ts": 5.0}}, twins={key: {"twin_ts": 6.0, "twin_detail": "x"}})
+    writer.write(batch)
+    assert scalar(database, "SELECT ack_ts + twin_ts FROM bin") == 11
+
+
+def test_a_bin_over_the_limit_makes_no_batch_wait_for_the_disk(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted each time, and it never gets a number."""
+    waited: list[bool] = []
+    begin = database.begin
+    monkeypatch.setattr(
+        database, "begin", lambda *, flush=True: (waited.append(flush), begin(flush=flush))[1]
+    )
+    sorter = Sorter(limits=LIMITS)
+    writer = Writer(database, identities=sorter.identities, max_bins=1, health_every_s=0)
+    for bin_ in (Bin(), Bin("b2"), Bin("b2")):
+        message = bin_.event()
+        heard = Heard(message.topic, message.payload, 1, 1, 1, True, time.time())
+        writer.write(sorter.sort([heard]))
+    assert waited == [True, False, False]
+    assert scalar(database, "SELECT count(*) FROM bin") == 1
+
+
+def test_a_folder_that_cannot_be_synced_keeps_pictures_all_the_same(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One above ours may be another's, and some network file systems sync files alone."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(pictures.os, "fsync", fsync)
+    shelf = shelf_of(database, tmp_path / "pictures")
+    put(database, shelf, row())
+    shelf.flush()
+    assert [path.read_bytes() for path in files(shelf.folder)] == [JPEG]
+
+
+def test_a_store_that_need_not_last_notes_no_picture_to_flush(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody flushes it, so the notes would grow for ever."""
+    shelf = Shelf(database, folder=tmp_path, keep=True, max_bytes=10**6, days=30, durable=False)
+    put(database, shelf, row())
+    monkeypatch.setattr(pictures.os, "fsync", lambda _: pytest.fail("flushed"))
+    shelf.flush()
+    assert len(files(tmp_path)) >= 1
 
 
 def shelf_of(database: Database, folder: Path, *, max_bytes: int = 10**6) -> Shelf:

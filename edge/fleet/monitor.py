@@ -259,6 +259,7 @@ def shelf_of(settings: Settings, database: Database) -> Shelf:
         keep=pictures.keep,
         max_bytes=round(pictures.max_mb * 1e6),
         days=pictures.days,
+        durable=settings.store.durable,
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import re
 import threading
 import time
 import zipfile
@@ -44,9 +46,18 @@ class Shelf:
     """A folder of JPEGs, each with its row; a Disk of the flusher's (flusher.py)."""
 
     def __init__(
-        self, database: Database, *, folder: Path, keep: bool, max_bytes: int, days: float
+        self,
+        database: Database,
+        *,
+        folder: Path,
+        keep: bool,
+        max_bytes: int,
+        days: float,
+        durable: bool = True,
     ) -> None:
+        """Without `durable` nobody calls `flush`, and nothing is noted for it."""
         self._database = database
+        self._durable = durable
         self.folder = folder
         self.keep = keep
         self._max_bytes = max_bytes
@@ -77,8 +88,9 @@ class Shelf:
             fresh = path.with_suffix(".new")
             fresh.write_bytes(jpeg)
             fresh.replace(path)
-        with self._lock:
-            self._unflushed.add(path)
+        if self._durable:
+            with self._lock:
+                self._unflushed.add(path)
 
     def open(self) -> None:
         """Nothing: a process that lives has lost no file."""
@@ -93,7 +105,7 @@ class Shelf:
                 with contextlib.suppress(FileNotFoundError):  # grown old meanwhile
                     _sync(path)
             for folder in {above for path in paths for above in list(path.parents)[:3]}:
-                _sync(folder)  # a name lives in its folder: the file's, and ours in its own
+                _sync_names(folder)  # a name lives in its folder: the file's, and ours in its own
         except OSError:
             for path in paths:
                 with contextlib.suppress(OSError):
@@ -149,7 +161,7 @@ class Shelf:
             rows = db.execute(query).mappings().all()
         for row in rows:
             yield {
-                "file": f"{row['label'].replace(' ', '-')}/{row['sha256'][:16]}.jpg",
+                "file": f"{_folder_of(row['label'])}/{row['sha256'][:16]}.jpg",
                 "site": row["site"],
                 "bin": row["name"],
                 "event": row["event_id"],
@@ -207,8 +219,23 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_names(folder: Path) -> None:
+    """What a folder cannot do is no reason to keep nothing: one above ours may be another's, and
+    some network file systems sync no folders."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOENT):
+            raise
+
+
 def _utc(ts: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts))
+
+
+def _folder_of(label: str) -> str:
+    """A class's name as one folder's: a bin chooses it, and may not choose a path."""
+    return re.sub(r"[^\w.-]", "-", label).lstrip(".") or "-"
 
 
 def _disarmed(value: Any) -> Any:

@@ -64,9 +64,11 @@ class Writer:
         marked: set[tuple[int, int]] = set()
         # A bin's number must not be taken back by a crash: what is written under it would be
         # nobody's. So whoever numbers bins waits for the disk.
-        names_bins = not batch.bins() <= self._ids.keys()
+        full = len(self._ids) >= self._max_bins  # nobody is numbered then
+        names_bins = not full and not batch.bins() <= self._ids.keys()
         with self._database.begin(flush=names_bins) as db:
             refused = self._resolve(db, batch, now_ts)
+            self._hold_bins(db, batch)
             self._births(db, batch)
             new = self._events(db, batch, now_ts, marked)
             self._states(db, batch)
@@ -91,6 +93,17 @@ class Writer:
         if self._sql.bins.run(db, rows) or rows:
             self._read_names(db)
         return len(new[room:])
+
+    def _hold_bins(self, db: sa.Connection, batch: Batch) -> None:
+        """Lock the rows of the batch's bins in one order, before any statement does in its own.
+
+        Two monitors that write of the same bins would wait for each other; SQLite has one writer.
+        """
+        if not self._database.is_sqlite:
+            mine = sorted(self._ids[key] for key in batch.bins())
+            id_, ids = schema.bin_.c.id, sa.literal(mine, sa.ARRAY(sa.BigInteger))
+            rows = sa.select(id_).where(id_ == sa.any_(ids)).order_by(id_)
+            db.execute(rows.with_for_update(key_share=True))
 
     def _read_names(self, db: sa.Connection) -> None:
         table = schema.bin_
@@ -213,7 +226,8 @@ class Writer:
 
     def _rest(self, db: sa.Connection, batch: Batch) -> None:
         table = schema.bin_
-        for key, row in sorted([*batch.acks.items(), *batch.twins.items()]):
+        told = [*batch.acks.items(), *batch.twins.items()]
+        for key, row in sorted(told, key=lambda pair: pair[0]):  # rows have no order
             db.execute(sa.update(table).where(table.c.id == self._ids[key]).values(**row))
         for key, ts in sorted(batch.clocks.items()):
             where = table.c.id == self._ids[key]
