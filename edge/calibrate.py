@@ -89,8 +89,13 @@ class Lookout:
             self._every *= 2
 
 
-def learn_tray(lookout: Lookout, *, learned_ts: float) -> Lesson:
-    """Learn an empty tray; raises TrayError where there are too few frames, or none is empty."""
+def learn_tray(
+    lookout: Lookout, *, learned_ts: float, min_area_frac: float = MOST_MATTER
+) -> Lesson:
+    """Learn an empty tray; raises TrayError where there are too few frames, or none is empty.
+
+    `min_area_frac` is the trigger's: what is smaller is dirt.
+    """
     scenes = lookout.scenes
     if len(scenes) < LEAST_FRAMES:
         raise TrayError(
@@ -123,16 +128,16 @@ def learn_tray(lookout: Lookout, *, learned_ts: float) -> Lesson:
     )
     shown = [scene for scene, good in zip(scenes, empty, strict=True) if good]
     light_range = (float(spread.min()), float(spread.max()))
-    return Lesson(model, left_out, _mistaken(model, shown), light_range)
+    return Lesson(model, left_out, _mistaken(model, shown, min_area_frac), light_range)
 
 
-def _mistaken(model: TrayModel, scenes: Sequence[Scene]) -> int:
+def _mistaken(model: TrayModel, scenes: Sequence[Scene], min_area_frac: float) -> int:
     """In how many of the scenes it was learned from the tray would not be called empty.
 
     A texture in relief, or a mirror, looks otherwise in other light: only trying tells.
     """
     reference = model.reference()
-    looks = (changed_if_empty(reference, s, min_area_frac=MOST_MATTER) for s in scenes)
+    looks = (changed_if_empty(reference, s, min_area_frac=min_area_frac) for s in scenes)
     return sum(changed is None for changed in looks)
 
 

@@ -88,6 +88,7 @@ def install(
         check_bundle,
         check_canaries,
         check_clock,
+        check_made,
         check_step,
         open_candidate,
     )
@@ -105,6 +106,7 @@ def install(
         files = _signed_files(checked, version)
         entry = store.add(version, checked.update.bundle, files, lambda text: None)
         candidate = store.load(entry)
+        check_made(candidate, time.time())
         if not new_labels:
             check_bundle(candidate, version, running)
         classifier = open_candidate(candidate, checked.model.threads)

@@ -46,7 +46,8 @@ def tray(
     )
     with Capture(spec=camera_spec(checked)) as capture:
         lookout = watch(capture, seconds=seconds, tell=_progress if sys.stderr.isatty() else None)
-    lesson = learn_tray(lookout, learned_ts=time.time())
+    dirt = checked.trigger.min_area_frac
+    lesson = learn_tray(lookout, learned_ts=time.time(), min_area_frac=dirt)
     outlook = outlook_of(lesson, lookout.samples)
     save_tray(lesson.model, path)
     if as_json:

@@ -152,7 +152,7 @@ def looks_of(
 ) -> str:
     """What the two looks at the newest frame that was cut said; empty where none was looked at so.
 
-    Say `tiny: cut-out metal 80% counts 30%, whole frame cardboard 71%`.
+    Say `tiny: cut-out metal 80% counts 20%, whole frame cardboard 71%`.
     """
     for crop, prediction in zip(reversed(crops), reversed(predictions), strict=True):
         if prediction.parts:

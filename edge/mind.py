@@ -57,6 +57,7 @@ class Mind:
         self.trigger: Trigger = trigger_of(config, tray, belt)
         self.judge = self._new_judge()
         self._dropped: deque[Item] = deque()
+        self._resting = False
 
     @property
     def deadline_s(self) -> float:
@@ -81,8 +82,24 @@ class Mind:
         return tuple(fixed)
 
     def let_go(self, why: str) -> None:
-        """Judge none of the open items: `next_dropped` gives them, barred by `why`."""
+        """Judge none of the open items: `next_dropped` gives them, barred by `why`.
+
+        What has come while the mind rests is nobody's, and is not told.
+        """
+        if self._resting:
+            self.trigger.reset()
+            return
         self._dropped.extend(self.trigger.give_up(why))
+
+    def rest(self, why: str) -> None:
+        """Let go of what is open, and take no notice of what comes until `wake`."""
+        self.let_go(why)
+        self._resting = True
+
+    def wake(self) -> None:
+        """Begin anew with what comes from now on."""
+        self.trigger.reset()
+        self._resting = False
 
     def next_dropped(self) -> Item | None:
         """An item that was let go of and is still to be told; each is given once."""
@@ -139,6 +156,8 @@ class Mind:
         fresh = trigger_of(config, self._tray, self._belt)  # learns the tray anew
         self.let_go("the configuration was read again: another trigger looks from now on")
         self.trigger = fresh
+        if isinstance(fresh, MovingTrigger):
+            fresh.reset()  # by its own sensor: the end of what covers the old one it never hears
 
     def _new_judge(self) -> Judge:
         return Judge(

@@ -92,9 +92,9 @@ class Orders:
     def _pause(self, pause: bool) -> Answer:
         """What is open at a pause is told; what comes while it lasts is nobody's."""
         if pause and not self.paused:
-            self._mind.let_go("paused by a command")
+            self._mind.rest("paused by a command")
         elif self.paused and not pause:
-            self._mind.trigger.reset()
+            self._mind.wake()
         self.paused = pause
         return {"ok": True, "detail": "paused" if pause else "resumed"}
 

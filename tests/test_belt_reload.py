@@ -18,6 +18,7 @@ from edge.triggers.belt import moving_trigger
 from edge.triggers.encoder import EncoderTrigger
 from edge.triggers.gate import GateTrigger
 from edge.triggers.line import LineTrigger
+from edge.triggers.moving import MovingTrigger
 from tests.harness import Listener, Mosquitto, RunningDaemon, wait_for
 from tests.test_daemon import ask, payloads, states
 from tests.test_gate import HOLD_S, SPEED_MM_S, Now, frame_at, play, tracker
@@ -131,6 +132,36 @@ def test_items_that_lie_still_are_given_up_with_a_word_too(kind: str) -> None:
     assert len(items[0].frames) == 1 and trigger.open_items == 0
 
 
+@pytest.mark.parametrize("by", ["command", "gate"])
+def test_what_is_put_on_a_belt_that_stands_is_an_item_after_a_pause(by: str) -> None:
+    """Nobody knows what lay there when it resumed, so it goes the safe way, and is told."""
+    now, belt = Now(), EncoderClock(mm_per_pulse=10, max_speed_mm_s=5000)
+    trigger = GateTrigger(tracker(belt), hold_s=HOLD_S, clock=now)
+    trigger.give_up("paused by a command")
+    trigger.reset()
+    now.now_s += 1
+    if by == "command":
+        assert trigger.fire(now.now_s)
+    else:
+        trigger.edge(now.now_s, True)
+        trigger.see(frame_at(now.now_s))
+    assert trigger.open_items == 1
+    (item,) = trigger.give_up("the end")
+    assert item.barred and item.barred[0] in ("ambiguous", "fault")
+
+
+def test_a_covered_gate_is_no_jam_of_the_trigger_that_follows_it() -> None:
+    """Whoever looks from now on never hears the end of what covered the gate."""
+    now, line = Now(), tracker()
+    covered = GateTrigger(line, hold_s=HOLD_S, clock=now)
+    covered.edge(now.now_s, True)
+    covered.give_up("another trigger looks from now on")
+    follower = MovingTrigger(line, clock=now)
+    follower.reset()
+    play(follower, now, now.now_s + 60)
+    assert follower.trouble == ""
+
+
 # The configuration read again
 
 
@@ -176,6 +207,19 @@ def test_another_kind_of_trigger_tells_the_items_of_the_old(mind: Mind) -> None:
     assert items[0] and items[0].barred
     assert items[0].barred[0] == "fault" and "another trigger" in items[0].barred[1]
     assert mind.next_dropped() is None and mind.untold == 0
+
+
+def test_what_passes_in_a_pause_is_never_told(mind: Mind) -> None:
+    """Neither at its end, nor by a reload to another trigger, nor at the daemon's end."""
+    assert mind.trigger.fire(10.0)
+    mind.rest("paused by a command")
+    assert mind.untold == 1 and mind.next_dropped()
+    for end in (mind.wake, lambda: change(mind, 'kind = "command"', 'kind = "gate"')):
+        mind.trigger.fire(20.0)
+        mind.let_go("the daemon ends")
+        end()
+        assert mind.next_dropped() is None and mind.untold == 0
+        mind.rest("paused by a command")
 
 
 def test_a_route_to_a_diverter_that_is_not_there_yet_is_refused(mind: Mind) -> None:

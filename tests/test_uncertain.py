@@ -19,7 +19,7 @@ from edge.config import parse_config
 from edge.errors import ConfigError, SmartbinError
 from edge.pictures import read_picture
 from edge.uncertain import blur
-from edge.uncertain.blur import PeopleHider
+from edge.uncertain.blur import FinderError, PeopleHider
 from edge.uncertain.choose import uncertain
 from edge.uncertain.collector import PictureCollector, Rules
 from edge.uncertain.store import PictureStore
@@ -193,7 +193,7 @@ def test_a_finder_that_cannot_be_run_is_told_before_a_picture_is_kept(
     model = onnx.load_from_string(red_finder())
     del model.graph.output[3]
     del model.graph.node[4]
-    with pytest.raises(SmartbinError, match=r"OpenCV \S+ cannot run it .* blur = hands"):
+    with pytest.raises(FinderError, match=r"OpenCV \S+ cannot run it .* blur = hands"):
         finder_in(tmp_path, model.SerializeToString(), monkeypatch)
 
 

@@ -578,6 +578,7 @@ def test_signs_that_might_be_others_tell_how_rare_a_sum_is() -> None:
     assert flipped([0.0] * 40) == 1
     assert flipped([-0.3] * 5) == pytest.approx(1 / 32, abs=0.004)
     assert flipped([0.3] * 5) == 1
+    assert flipped([-0.3] * 5000) == flipped([-0.3] * 200) == pytest.approx(1 / 20_001)
     assert flipped([-0.1] * 40 + [0.0] * 38) < 0.001
     assert flipped([-0.2, 0.2] * 30) > 0.4
     assert flipped([-0.2, 0.1] * 30) == flipped([-0.2, 0.1] * 30) < 0.01

@@ -214,6 +214,17 @@ def test_a_clock_of_before_the_model_is_no_clock() -> None:
     checks.check_clock(dataclasses.replace(bundle, card={"created": "soon"}), 60.0)
 
 
+def test_a_model_made_in_the_future_is_not_let_in() -> None:
+    """It would hold back every later one until that day, by the rule above."""
+    bundle = dataclasses.replace(_bundle(), card={"created": "2027-06-01T00:00:00Z"})
+    made_s = 1811808000.0
+    with pytest.raises(UpdateError, match=r"made on 2027-06-01, and the clock says 2026-"):
+        checks.check_made(bundle, made_s - 160 * 86400)
+    checks.check_made(bundle, made_s - 3600)
+    checks.check_made(bundle, made_s + 86400)
+    checks.check_made(dataclasses.replace(bundle, card={}), 60.0)
+
+
 def _bundle() -> checks.Bundle:
     from edge.shipped import shipped
 

@@ -115,10 +115,14 @@ def write_bundle(path: Path, model: Model, version: int | None = None) -> Bundle
 
 
 def amend(path: Path, changes: dict[str, Any], network: bytes | None = None) -> Bundle:
-    """Change keys of a bundle's card, and perhaps its network, one version up; read both back."""
+    """Change keys of a bundle's card, and perhaps its network, one version up; read both back.
+
+    A key changed to None goes.
+    """
     bundle = load_bundle(path)
     onnx_bytes = network or bundle.onnx
-    card = {**bundle.card, **changes, "version": bundle.version + 1}
+    merged = {**bundle.card, **changes, "version": bundle.version + 1}
+    card = {key: value for key, value in merged.items() if value is not None}
     card |= {"sha256": hashlib.sha256(onnx_bytes).hexdigest(), "bytes": len(onnx_bytes)}
     return _write_pair(path, onnx_bytes, card)
 

@@ -277,6 +277,7 @@ def write(
         "calibration": calibration,
         "thresholds": dict.fromkeys(bundle.labels, m.point.confidence),
         "min_margin": m.point.min_margin,
+        "costs": None,  # of thresholds that are gone
     }
     network = with_features(bundle.onnx) if rule.needs_features else None
     return bundles.amend(bundle_path, changes, network)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from edge.belt.clock import BeltClock
 from edge.values import Frame, Item, Outcome
 
+UNKNOWN = "unknown"  # cause of what only stands for whatever lies at the trigger
 log = logging.getLogger(__name__)
 
 MAX_ITEMS = 64  # judged at once; a gate that chatters must not grow memory
@@ -94,7 +95,7 @@ class Tracker:
         """The item of a leading edge; None where the belt turned back, and it is one of before."""
         at_mm = self._clock.position_mm(at_s)
         last = self._last
-        if last is not None and at_mm <= (last.lead_mm if last.trail_mm is None else last.trail_mm):
+        if last is not None and _turned_back(last, at_mm):
             self._still += 1
             return None  # the belt turned back: the same item once more
         self._still = 0
@@ -190,7 +191,7 @@ class Tracker:
             log.info("belt: %d items are forgotten and run off the end", len(self._items))
         self._items.clear()
         at_mm = self._clock.position_mm(now_s)
-        self._last = _Tracked(self._number, "unknown", now_s, at_mm)
+        self._last = _Tracked(self._number, UNKNOWN, now_s, at_mm)
         if not covered:
             self._last.trail_mm, self._last.trail_s = at_mm, now_s
         self._jam = ""
@@ -275,3 +276,14 @@ def _bar(item: _Tracked, otherwise: tuple[Outcome, str] | None) -> tuple[Outcome
     if otherwise is None and not item.frames:
         return "fault", "stale: no frame was exposed while the item was in the picture"
     return otherwise
+
+
+def _turned_back(last: _Tracked, at_mm: float) -> bool:
+    """Whether an edge at `at_mm` is one of the item before, seen again on a belt that went back.
+
+    What only stands for an unknown one (after a pause) ends where the belt stood then: on a belt
+    that stands still an item may be put there.
+    """
+    if last.trail_mm is None:
+        return at_mm <= last.lead_mm
+    return at_mm < last.trail_mm or (at_mm == last.trail_mm and last.cause != UNKNOWN)

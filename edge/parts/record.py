@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from pathlib import Path
 from typing import IO
 
@@ -13,11 +14,13 @@ from edge.errors import OutboxError
 from edge.mqtt import Link
 from edge.outbox import Outbox, default_path
 from edge.places import state_folder
-from edge.uncertain.blur import PeopleHider
+from edge.uncertain.blur import FinderError, PeopleHider
 from edge.uncertain.collector import PictureCollector
 from edge.uncertain.collector import Rules as PictureRules
 from edge.uncertain.store import PictureStore
 from edge.wire import Origin
+
+log = logging.getLogger(__name__)
 
 LEAST_STALL_S = 1.0  # a shorter silence is common on a mobile network
 
@@ -93,12 +96,18 @@ def picture_rules(config: Config) -> PictureRules:
     )
 
 
+def _hider(config: Config) -> PeopleHider:
+    pictures = config.pictures
+    return PeopleHider(pictures.blur if pictures.keep else "none", pictures.face_model)
+
+
 def pictures_of(config: Config, origin: Origin, link: Link) -> PictureCollector:
     """Keeps pictures of uncertain items where the owner wants it, and removes the old ones."""
-    pictures = config.pictures
-    hider = (
-        PeopleHider(pictures.blur, pictures.face_model) if pictures.keep else PeopleHider("none")
-    )
+    try:
+        hider = _hider(config)
+    except FinderError as error:  # the collector tries it again, and keeps nothing till it runs
+        log.warning("%s; no picture is kept, decisions go on", error)
+        hider = PeopleHider("none")
     return PictureCollector(
         topics=origin.topics,
         open_store=lambda: picture_store(config),

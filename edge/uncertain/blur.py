@@ -37,11 +37,17 @@ MODES = ("none", "hands", "people")  # each hides what the one before does, and 
 Region = npt.NDArray[np.uint8]  # (h, w) at WORK_W, 1 where something is to be hidden
 
 
+class FinderError(SmartbinError):
+    """The face model is the right one, and this OpenCV cannot run it."""
+
+
 class PeopleHider:
     """Makes people unrecognisable; `hands` and `people` differ by faces."""
 
     def __init__(self, mode: str, face_model: str = "") -> None:
-        """Raises SmartbinError where the face model is missing or another file."""
+        """Raises SmartbinError where the face model is missing or another file, FinderError
+        where it cannot be run.
+        """
         self.mode, self.face_model = mode, face_model
         self._hands = mode != "none"
         self._faces: Any = self._opened(Path(face_model)) if mode == "people" else None
@@ -72,7 +78,7 @@ class PeopleHider:
         return np.asarray(cv2.dilate(hidden, kernel), np.uint8)
 
     def _opened(self, path: Path) -> Any:
-        """The finder, tried now and not at the first picture; raises SmartbinError."""
+        """The finder, tried now and not at the first picture; raises as the constructor."""
         _check_face_model(path)
         try:
             self._faces = cv2.dnn.readNetFromONNX(str(path))
@@ -80,7 +86,7 @@ class PeopleHider:
             return self._faces
         except (cv2.error, ValueError) as error:
             first = next((line for line in str(error).splitlines() if line.strip()), "no reason")
-            raise SmartbinError(
+            raise FinderError(
                 f"pictures.face_model: OpenCV {cv2.__version__} cannot run it ({first.strip()}); "
                 "choose blur = hands, and report this"
             ) from error

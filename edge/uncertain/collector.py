@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.errors import SmartbinError
 from edge.preprocess import centre_crop, resize_down
+from edge.priority import give_way
 from edge.uncertain.blur import MODES, PeopleHider
 from edge.uncertain.choose import DISPUTED, uncertain
 from edge.uncertain.store import PictureStore
@@ -137,6 +138,7 @@ class PictureCollector:
             self.dropped += 1
 
     def _run(self) -> None:
+        give_way()  # faces take a tenth of a second and more
         while not self._stop.is_set():
             try:
                 with contextlib.suppress(queue.Empty):

@@ -17,6 +17,7 @@ import numpy as np
 
 CHANCE = 0.01  # of condemning what is as good as expected, over all items of one test
 DRAWS, DRAWN_AT_ONCE = 20_000, 1000
+SIGNS_AT_ONCE = 1_000_000  # 5 MB, however many pictures an owner gives
 SURE = 0.999  # a share of 1 would take a single miss for impossible
 
 
@@ -46,10 +47,12 @@ def flipped(differences: Sequence[float]) -> float:
     moved = np.array([each for each in differences if each], np.float32)
     if not len(moved):
         return 1.0
-    dice, seen = np.random.default_rng(0), 0
-    for _ in range(DRAWS // DRAWN_AT_ONCE):
-        signs = dice.integers(0, 2, (DRAWN_AT_ONCE, len(moved)), dtype=np.int8) * 2.0 - 1
-        seen += int((signs @ moved <= moved.sum() + 1e-6).sum())
+    dice, seen, total = np.random.default_rng(0), 0, moved.sum() + 1e-6
+    rows = min(DRAWN_AT_ONCE, max(1, SIGNS_AT_ONCE // len(moved)))
+    for start in range(0, DRAWS, rows):
+        size = (min(rows, DRAWS - start), len(moved))
+        signs = dice.integers(0, 2, size, dtype=np.int8).astype(np.float32) * 2 - 1
+        seen += int((signs @ moved <= total).sum())
     return (seen + 1) / (DRAWS + 1)  # what is there counts as one of the draws
 
 

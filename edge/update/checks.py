@@ -64,22 +64,43 @@ class Match:
         return max(USUAL_DISAGREEMENT, most_share(excused, self.canaries) if excused else 0.0)
 
 
+def check_made(candidate: Bundle, now_s: float) -> None:
+    """Refuse a bundle made in the future; raises UpdateError.
+
+    Once it ran, `check_clock` would hold back every later one until that day, the repair as well.
+    """
+    made_s = _made_s(candidate)
+    if made_s is not None and made_s > now_s + CLOCK_SLACK_S:
+        raise UpdateError(
+            f"{candidate.model_id} was made on {_day(made_s)}, and the clock says {_day(now_s)}: "
+            "set the clock that is wrong, the trainer's (and release again) or this one's; "
+            "tried again later"
+        )
+
+
 def check_clock(running: Bundle, now_s: float) -> None:
     """Refuse to judge expiry by a clock that was never set; raises UpdateError.
 
     By a clock in the past nothing has ever expired, and an old list held up would pass for fresh.
     """
-    try:
-        made = datetime.fromisoformat(str(running.card["created"]))
-        early = now_s < made.timestamp() - CLOCK_SLACK_S
-    except (KeyError, ValueError, OverflowError):
-        return
-    if early:
+    made_s = _made_s(running)
+    if made_s is not None and now_s < made_s - CLOCK_SLACK_S:
         raise UpdateError(
-            f"the clock says {datetime.fromtimestamp(now_s, UTC):%Y-%m-%d}, but "
-            f"{running.model_id} was made on {made:%Y-%m-%d}: by such a clock nothing has expired; "
-            "set it (see `smartbin doctor`), tried again later"
+            f"the clock says {_day(now_s)}, but {running.model_id} was made on {_day(made_s)}: "
+            "by such a clock nothing has expired; set it (see `smartbin doctor`), tried again later"
         )
+
+
+def _made_s(bundle: Bundle) -> float | None:
+    """When its card was written, in s since 1970; None where it does not say."""
+    try:
+        return datetime.fromisoformat(str(bundle.card["created"])).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _day(at_s: float) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
 
 
 def check_step(version: int, running: Bundle, refused: dict[int, str]) -> None:

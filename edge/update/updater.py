@@ -7,9 +7,7 @@ in shadow: a model that repairs a bad one differs from it, and agrees with the o
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import queue
 import random
 import threading
@@ -20,8 +18,15 @@ from typing import TYPE_CHECKING
 from edge.bundle import Bundle
 from edge.errors import SmartbinError
 from edge.limits import give_back_memory
+from edge.priority import give_way
 from edge.update.candidate import Candidate, examined, last_good_of
-from edge.update.checks import check_bundle, check_clock, check_step, open_candidate
+from edge.update.checks import (
+    check_bundle,
+    check_clock,
+    check_made,
+    check_step,
+    open_candidate,
+)
 from edge.update.errors import UpdateError
 from edge.update.rollout import Wish
 from edge.update.shadow import Beside, Trial, worse_beside, worse_on_trial
@@ -106,7 +111,7 @@ class Updater:
 
     def _work(self) -> None:
         if self._plan.threads == 1:  # else the network's own threads would inherit it
-            _give_way()
+            give_way()
         while not self._stop.is_set():
             wish = self._taken_wish()
             try:
@@ -190,6 +195,7 @@ class Updater:
 
     def _checked(self, bundle: Bundle, version: int) -> Candidate:
         """Opened, and shown the canaries; raises UpdateError."""
+        check_made(bundle, time.time())
         check_bundle(bundle, version, self._running.bundle)
         last_good = last_good_of(
             self._store, self._running.bundle, self._fallback, self._plan.threads
@@ -286,12 +292,6 @@ def _passed(tally: Beside) -> str:
     if tally.backed:
         said += f"; on {tally.backed} it differs from the running model and not from the last good"
     return said
-
-
-def _give_way() -> None:
-    """This thread after the loop, where the system can tell them apart (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _label(decision: Decision) -> str | None:
