@@ -23,6 +23,7 @@ from trainer.background_views import (
     COVERED,
     EMPTY,
     KINDS,
+    OWN,
     SAME_CLASS,
     SWAPS,
     Album,
@@ -89,6 +90,7 @@ class Result:
         return {
             **self.contract(),
             "same_class": _number(self.percent(SAME_CLASS)),
+            "own_ground": self._own_ground(),
             "background_only": {"chance": self.chance, **empty},
             "wilson_95": {kind.replace(" ", "_"): self._interval(kind) for kind in ALL},
             "per_class": {label: self._class_line(i) for i, label in enumerate(self.labels)},
@@ -102,6 +104,16 @@ class Result:
         """Percent right for who always says the class that most of these photos have."""
         counts = np.bincount(self.truth[self.answers["original"].rows])
         return round(100 * float(counts.max()) / self.n, 2)
+
+    def _own_ground(self) -> dict[str, float | int | None]:
+        """What being cut out and pasted costs by itself: beside the same photos as they are."""
+        rows = self.answers[OWN].rows
+        original = np.isin(self.answers["original"].rows, rows)
+        return {
+            "n": len(rows),
+            "accuracy": _percent(self.hits(OWN)),
+            "original": _percent(self.hits("original")[original]),
+        }
 
     def _interval(self, kind: str) -> list[float]:
         hits = self.hits(kind)

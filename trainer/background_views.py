@@ -21,16 +21,18 @@ SEED = 2026
 KINDS: tuple[Kind, ...] = ("brown", "random", "cardboard")
 SWAPS = ("original", *KINDS)  # what the gap is made of
 SAME_CLASS = "same class"
+OWN = "own ground"
 BARE = tuple(f"bare {kind}" for kind in KINDS)
 COVERED = "covered"
 EMPTY = (*BARE, COVERED)  # nothing but background: a network must not know what lay there
-ALL = (*SWAPS, SAME_CLASS, *EMPTY)
+ALL = (*SWAPS, SAME_CLASS, OWN, *EMPTY)
 WORDS = {
     "original": "as photographed",
     "brown": "the item on brown wood",
     "random": "on stone, rubber, metal, cloth, speckle or tiles",
     "cardboard": "on cardboard",
     SAME_CLASS: "on the background of another photo of its own class",
+    OWN: "cut out, and put back onto its own photo with the item painted over",
     "bare brown": "the brown wood alone",
     "bare random": "the random surface alone",
     "bare cardboard": "the cardboard alone",
@@ -53,8 +55,8 @@ class Album:
     def view(self, row: int, kind: str) -> Pixels | None:
         """(H, W, 3) uint8; None where this photo cannot be shown so.
 
-        `covered` needs a mask that holds the whole item, `same class` another photo of the class
-        that has one: half of a carton left in view would tell of the item.
+        `covered` and `own ground` need a mask that holds the whole item, `same class` another
+        photo of the class that has one: half of a carton left in view would tell of the item.
         """
         pixels = read_picture(self.photos.paths[row])
         if kind == "original":
@@ -66,10 +68,12 @@ class Album:
             number = BARE.index(kind)
             surface = challenge_surface(KINDS[number], self._dice(row, number))
             return np.asarray(cv2.resize(surface, pixels.shape[1::-1]), np.uint8)
-        if kind == COVERED:
+        if kind in (COVERED, OWN):
             if not self.plain[row]:
                 return None
-            return covered(pixels, self.masks[row], self._dice(row, 4))
+            rng = self._dice(row, 4 if kind == COVERED else 5)
+            ground = covered(pixels, self.masks[row], rng)
+            return ground if kind == COVERED else compose(pixels, self.masks[row], ground, rng)
         other = self._partner(row)
         if other is None:
             return None
