@@ -90,7 +90,7 @@ class Result:
         return {
             **self.contract(),
             "same_class": _number(self.percent(SAME_CLASS)),
-            "own_ground": self._own_ground(),
+            "whole_items": self._whole_items(),
             "background_only": {"chance": self.chance, **empty},
             "wilson_95": {kind.replace(" ", "_"): self._interval(kind) for kind in ALL},
             "per_class": {label: self._class_line(i) for i, label in enumerate(self.labels)},
@@ -105,15 +105,18 @@ class Result:
         counts = np.bincount(self.truth[self.answers["original"].rows])
         return round(100 * float(counts.max()) / self.n, 2)
 
-    def _own_ground(self) -> dict[str, float | int | None]:
-        """What being cut out and pasted costs by itself: beside the same photos as they are."""
+    def _whole_items(self) -> dict[str, float | int | None]:
+        """The same figures of the photos whose mask holds all of the item, and `own_ground`, which
+        is what being cut out and pasted costs by itself.
+
+        Of a box that fills its photo a mask often holds the print alone: nobody could name that.
+        """
         rows = self.answers[OWN].rows
-        original = np.isin(self.answers["original"].rows, rows)
-        return {
-            "n": len(rows),
-            "accuracy": _percent(self.hits(OWN)),
-            "original": _percent(self.hits("original")[original]),
+        right = {
+            kind: _percent(self.hits(kind)[np.isin(self.answers[kind].rows, rows)])
+            for kind in (*SWAPS, OWN)
         }
+        return {"n": len(rows), **{kind.replace(" ", "_"): share for kind, share in right.items()}}
 
     def _interval(self, kind: str) -> list[float]:
         hits = self.hits(kind)

@@ -68,8 +68,9 @@ def test_json_keeps_the_contract_and_adds_to_it(photos: Path, write_bundle: Writ
     assert found["wilson_95"]["original"][0] == pytest.approx(75.75, abs=0.1)  # of 12 of 12
     assert found["per_class"]["red"]["n"] == 4
     assert found["same_class"] == 100
-    assert found["own_ground"]["accuracy"] == found["own_ground"]["original"] == 100
-    assert 0 < found["own_ground"]["n"] <= found["n"]
+    whole = found["whole_items"]
+    assert whole["own_ground"] == whole["original"] == 100 and 0 < whole["n"] <= found["n"]
+    assert set(whole) == {"n", "original", "brown", "random", "cardboard", "own_ground"}
     assert found["background_only"]["chance"] == pytest.approx(100 / 3, abs=0.01)
     assert set(found["background_only"]) == {
         "chance",
