@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from edge.fleet import pictures, schema
+from edge.fleet import schema
 from edge.fleet.batch import Batch, Heard, Sorter
 from edge.fleet.database import Database
 from edge.fleet.figures import Figures
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_synced_keeps_pictures_all_the_same(
             raise OSError(errno.EINVAL, "Invalid argument")
         real(descriptor)
 
-    monkeypatch.setattr(pictures.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     shelf = shelf_of(database, tmp_path / "pictures")
     put(database, shelf, row())
     shelf.flush()
@@ -231,7 +231,7 @@ def test_a_store_that_need_not_last_notes_no_picture_to_flush(
     """Nobody flushes it, so the notes would grow for ever."""
     shelf = Shelf(database, folder=tmp_path, keep=True, max_bytes=10**6, days=30, durable=False)
     put(database, shelf, row())
-    monkeypatch.setattr(pictures.os, "fsync", lambda _: pytest.fail("flushed"))
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("flushed"))
     shelf.flush()
     assert len(files(tmp_path)) >= 1
 
@@ -276,7 +276,7 @@ def test_a_picture_is_on_the_disk_before_it_is_acknowledged(
         flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         real(descriptor)
 
-    monkeypatch.setattr(pictures.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     shelf = shelf_of(database, tmp_path / "pictures")
     disk = Disks(shelf, NoFlush())
     disk.open()
@@ -303,7 +303,7 @@ def test_a_picture_that_the_disk_did_not_take_is_written_anew(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pictures.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             shelf.flush()
     assert files(shelf.folder) == []

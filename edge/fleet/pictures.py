@@ -11,7 +11,6 @@ import csv
 import errno
 import io
 import json
-import os
 import re
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from edge.durable import sync
 from edge.fleet import schema
 from edge.fleet.database import Database
 
@@ -103,7 +103,7 @@ class Shelf:
         try:
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):  # grown old meanwhile
-                    _sync(path)
+                    sync(path)
             for folder in {above for path in paths for above in list(path.parents)[:3]}:
                 _sync_names(folder)  # a name lives in its folder: the file's, and ours in its own
         except OSError:
@@ -211,19 +211,11 @@ def _holds(path: Path, content: bytes) -> bool:
     return False
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_names(folder: Path) -> None:
     """What a folder cannot do is no reason to keep nothing: one above ours may be another's, and
     some network file systems sync no folders."""
     try:
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOENT):
             raise

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import Bundle, load_bundle
+from edge.durable import sync
 from edge.errors import BundleError
 from edge.update.errors import UpdateError
 
@@ -89,11 +90,11 @@ class ModelStore:
             for suffix in SUFFIXES:
                 step(f"write {suffix}")
                 _write_through(incoming / f"{name}{suffix}", files[suffix])
-            _sync_folder(incoming)
+            sync(incoming)
             step("name the version")
             shutil.rmtree(final, ignore_errors=True)
             incoming.rename(final)
-            _sync_folder(final.parent)
+            sync(final.parent)
         except OSError as error:
             shutil.rmtree(incoming, ignore_errors=True)
             raise UpdateError(
@@ -212,7 +213,7 @@ class ModelStore:
             text = json.dumps({"format": FORMAT, **dataclasses.asdict(state)}, indent=1)
             _write_through(partial, text.encode())
             partial.replace(path)
-            _sync_folder(self.folder)
+            sync(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -254,12 +255,3 @@ def _write_through(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,7 +18,6 @@ from edge.actuator.devices.onoff import (
     Wiring,
     await_end_free,
     await_switch,
-    await_way_out,
     route_fault,
 )
 from edge.actuator.gpio import Pins
@@ -76,15 +75,7 @@ class Diverter(OnOff):
         self._travel_s = travel_s
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
-        self._output.on()
-        await_way_out(
-            self.name,
-            "the end was not reached",
-            end=self._end_switch,
-            home=self._home_switch,
-            travel_s=self._travel_s,
-            stop=stop,
-        )
+        self._go_out("the end was not reached", self._travel_s, stop)
 
     def _return(self) -> None:
         self._output.off()

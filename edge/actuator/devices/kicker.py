@@ -18,7 +18,6 @@ from edge.actuator.devices.onoff import (
     Wiring,
     await_end_free,
     await_switch,
-    await_way_out,
     route_fault,
 )
 from edge.actuator.gpio import Pins
@@ -80,15 +79,7 @@ class Kicker(OnOff):
         self._on_s = on_s
 
     def _reach(self, order: Order, where: float, stop: threading.Event) -> None:
-        self._output.on()
-        await_way_out(
-            self.name,
-            "the full stroke was not made",
-            end=self._end_switch,
-            home=self._home_switch,
-            travel_s=self._on_s,
-            stop=stop,
-        )
+        self._go_out("the full stroke was not made", self._on_s, stop)
 
     def _return(self) -> None:
         self._output.off()

@@ -31,6 +31,18 @@ class OnOff(Device):
         self._home_switch = wiring.home
         self._end_switch = wiring.end
 
+    def _go_out(self, missed: str, travel_s: float, stop: threading.Event) -> None:
+        """On, and wait as `await_way_out`, which raises; `missed` is what the end did not tell."""
+        self._output.on()
+        await_way_out(
+            self.name,
+            missed,
+            end=self._end_switch,
+            home=self._home_switch,
+            travel_s=travel_s,
+            stop=stop,
+        )
+
     def _let_go(self) -> None:
         close_all((self._output, self._home_switch, self._end_switch))
 
