@@ -18,11 +18,13 @@ from edge.errors import UsageError
 from trainer import checkpoint
 from trainer.checkpoint import Trained, load_trained
 from trainer.judge import Score, judge
-from trainer.recipe import parse_recipe
+from trainer.recipe import Recipe, parse_recipe
 from trainer.val import ValSet
 
 SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)  # of the second
 State = dict[str, Tensor]
+# Told beside the rest, or a path of the machine that trained.
+HIDDEN = frozenset({"training.seed", "training.epochs", "network.weights"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,13 @@ def blend(
     content: dict[str, Any] = checkpoint.load(first)
     content["state"] = mixed(*ends, best.share)
     content["val_accuracy"] = best.score.accuracy
-    names = [_recipe_of(path) for path in (first, second)]
     content["notes"] = {
         "blend": {
-            "of": names,
+            "of": [_recipe_of(path) for path in (first, second)],
             "share": best.share,
             "tried": list(shares),
             "chosen_by": "validation photos" if by_photos else "validation",
+            "trainings": trainings(first, second, best.share),
         }
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -88,12 +90,51 @@ def blend(
     return tried
 
 
+def trainings(first: Path, second: Path, share: float) -> list[dict[str, Any]]:
+    """Every training that the blended weights come from, for the card.
+
+    `share` is its part of the weights, `seed` and `epochs` are its own, and `differs` is what its
+    recipe sets otherwise than that of the first, which the card tells whole.
+    """
+    own = flat(_recipe(first))
+    found: list[dict[str, Any]] = []
+    for path, part in ((first, 1 - share), (second, share)):
+        content = checkpoint.load(path)
+        before = content.get("notes", {}).get("blend", {}).get("trainings")
+        for one in before or [_told(content, path)]:
+            values = flat(_recipe(path)) | one["differs"]
+            other = {k: v for k, v in values.items() if k not in HIDDEN and v != own[k]}
+            told = {**one, "share": round(one["share"] * part, 4), "differs": other}
+            found += [told] if told["share"] else []
+    return found
+
+
+def _told(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    recipe = _recipe(path)
+    seed, epoch = recipe.training.seed, int(content["epoch"])
+    return {"recipe": recipe.name, "share": 1.0, "seed": seed, "epochs": epoch, "differs": {}}
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Every value of a recipe by its name as `--set` takes it, say training.lr."""
+    return {
+        f"{section}.{key}": value
+        for section, values in recipe.as_dict().items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+    }
+
+
+def _recipe(path: Path) -> Recipe:
+    return parse_recipe(checkpoint.load(path)["recipe"], where=str(path))
+
+
 def _recipe_of(path: Path) -> str:
     """Name of the recipe of a best.pt or a last.pt; of a blend, what it was blended from."""
     content = checkpoint.load(path)
     if made := content.get("notes", {}).get("blend"):
         return f"{' + '.join(made['of'])} ({made['share']:g} of the second)"
-    return parse_recipe(content["recipe"], where=str(path)).name
+    return _recipe(path).name
 
 
 def _score(trained: Trained, val: ValSet) -> Score:

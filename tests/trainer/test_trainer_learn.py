@@ -210,3 +210,29 @@ def test_a_blend_takes_the_share_that_validation_likes_best(tmp_path: Path) -> N
     assert load_trained(tmp_path / "blend" / "best.pt").classes == CLASSES
     with pytest.raises(UsageError, match="different networks"):
         mixed(ends[0], {}, 0.5)
+
+
+def test_a_blend_of_blends_tells_each_training_it_comes_from(tmp_path: Path) -> None:
+    """Shares multiply; seeds, epochs and what a recipe set otherwise stand in the card's notes."""
+    pytest.importorskip("torch")
+    from dataclasses import replace
+
+    from tests.trainer.runs import run, tiny
+    from trainer.blend import blend
+    from trainer.checkpoint import load_trained
+    from trainer.data import scan
+    from trainer.pipeline import preprocessing_of
+    from trainer.val import build_val
+
+    plain = tiny(epochs=1)
+    other = replace(plain, training=replace(plain.training, lr=1e-4, seed=7))
+    first, second = run(tmp_path, "first", plain), run(tmp_path, "second", other)
+    photos = scan(write_photos(tmp_path / "judge", per_class=1))
+    val = build_val(photos, preprocessing_of(load_trained(first).recipe))
+    halves, quarters = tmp_path / "halves", tmp_path / "quarters"
+    blend(first, second, val, halves, shares=(0.5,))
+    blend(halves / "best.pt", second, val, quarters, shares=(0.25,))
+    told = load_trained(quarters / "best.pt").notes["blend"]["trainings"]
+    assert [(one["share"], one["seed"]) for one in told] == [(0.375, 0), (0.375, 7), (0.25, 7)]
+    assert [one["differs"] for one in told] == [{}, {"training.lr": 1e-4}, {"training.lr": 1e-4}]
+    assert {one["epochs"] for one in told} == {1}
