@@ -44,7 +44,10 @@ def load_bundle(onnx_path: Path) -> Bundle:
     The number of outputs is checked where the network is opened (edge.classifier).
     """
     onnx, card = verified(onnx_path)
-    return _bundle_of(card, onnx, onnx_path.stem, onnx_path.with_suffix(".json"))
+    path = onnx_path.with_suffix(".json")
+    if card.get("kind") == "segmenter":
+        raise BundleError(f"{path}: a segmenter's card; a classifier's is asked for here")
+    return _bundle_of(card, onnx, onnx_path.stem, path)
 
 
 def verified(onnx_path: Path) -> tuple[bytes, dict[str, Any]]:

@@ -58,10 +58,11 @@ class PictureClassifier:
         """Decide one picture and keep what led there; raises PictureError."""
         pixels = read_picture(path)
         frame = Frame(pixels, captured_s=0.0, seq=1, source=path.name)
-        crop = self._segmenter.cut(frame, Item((frame,), trigger_s=0.0, cause="frame"))
-        if self._tray.is_empty(frame):
+        item = Item((frame,), trigger_s=0.0, cause="frame")
+        if self._tray.is_empty(frame):  # as in the bin: then nothing is cut, and nothing judged
             empty = abstain("empty", routes=NO_ROUTES, reason="the scene is the empty tray")
-            return Look(path, pixels, crop, None, empty)
+            return Look(path, pixels, WholeFrame().cut(frame, item), None, empty)
+        crop = self._segmenter.cut(frame, item)
         prediction = self.classifier.look(crop)
         decision = decide([prediction], rules=self._rules, routes=NO_ROUTES)
         noted = with_note(decision, [crop], [prediction], labels=self.bundle.labels)

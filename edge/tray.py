@@ -7,6 +7,7 @@ Format 1 had no picture; it is read, and tells only soft shadows from things.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -22,6 +23,8 @@ from edge.detail import Detail, fine_of
 from edge.errors import TrayError
 from edge.scene import Mask, Matter, Planes, Reference, Scene, scene_of
 from edge.values import Frame, Pixels
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 OLD_FORMATS = (1,)
@@ -57,6 +60,15 @@ class TrayModel:
         """Whether frames of this shape can be compared with it."""
         return frame_shape[:2] == (self.height_px, self.width_px)
 
+    def misfit(self, frame_shape: tuple[int, ...]) -> str:
+        """Why frames of this shape cannot be compared with it, in words; empty where they can."""
+        if self.fits(frame_shape):
+            return ""
+        return (
+            f"the stored tray is one of {self.width_px}x{self.height_px} px, frames are "
+            f"{frame_shape[1]}x{frame_shape[0]}; run smartbin tray again"
+        )
+
 
 class TrayMemory:
     """The empty tray as it is known just now; shared by trigger, judge and segmenter.
@@ -71,6 +83,7 @@ class TrayMemory:
         self._shape = (stored.height_px, stored.width_px) if stored else (0, 0)
         self._reference = stored.reference() if stored else None
         self._adapted_s = -math.inf
+        self._told = False  # that the stored tray is another camera's: once is enough
 
     @property
     def known(self) -> bool:
@@ -92,12 +105,18 @@ class TrayMemory:
             return None
         return self._reference.matter(scene_of(pixels))
 
+    def unknown(self, frame_shape: tuple[int, ...]) -> str:
+        """Why frames of this shape cannot be compared, in words."""
+        misfit = self.stored.misfit(frame_shape) if self.stored else ""
+        return misfit or "the empty tray is not known"
+
     def is_empty(self, frame: Frame) -> bool:
         """Whether there is evidence that nothing lies there; False where no tray is known.
 
         An empty look is also learned from, so that the tray follows dirt and daylight.
         """
         if self._reference is None or frame.pixels.shape[:2] != self._shape:
+            self._tell_misfit(frame.pixels.shape)
             return False
         scene = scene_of(frame.pixels)
         changed = changed_if_empty(self._reference, scene, min_area_frac=self.min_area_frac)
@@ -109,6 +128,11 @@ class TrayMemory:
             self._reference.adapt(scene, changed, share=share)
             self._adapted_s = frame.captured_s
         return True
+
+    def _tell_misfit(self, frame_shape: tuple[int, ...]) -> None:
+        if self.stored is not None and not self._told:
+            self._told = True
+            log.warning("tray: %s; until then nothing is called empty", self.unknown(frame_shape))
 
 
 def changed_if_empty(reference: Reference, scene: Scene, *, min_area_frac: float) -> Mask | None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import load_config
+from edge.doctor import CHECKS
 from edge.health import throttle_bits
+from edge.segmenters.rembg import RembgSegmenter
 from tests.harness import Mosquitto, free_port
 from tests.test_cli import smartbin
 
@@ -82,3 +85,14 @@ def test_a_segmenter_that_will_not_work_here_is_said(write_config: Write, tmp_pa
     assert code == 1 and "segmenter.model" in found["segmenter"]["detail"]
     _, found = examine(write_config(free_port()))
     assert found["segmenter"]["grade"] == "good"
+
+
+def test_a_rembg_that_does_not_start_is_no_good_segmenter(
+    write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process says why it failed, and every later frame says so again."""
+    broken = RembgSegmenter(session="broken", patient=True, child="tests.rembg_stand_in")
+    monkeypatch.setattr("edge.doctor.segmenter_of", lambda *_args, **_options: broken)
+    config = load_config(write_config(free_port(), extra='[segmenter]\nkind = "rembg"'))
+    finding = CHECKS["segmenter"](config)
+    assert finding.grade == "warning" and "no such session" in finding.detail

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.bundle import load_bundle
 from edge.errors import BundleError, MissingExtraError, UsageError
 from edge.health import rss_mb
 from edge.preprocess import FILL_GREY
@@ -31,6 +32,7 @@ from edge.segmenters.cutout import (
 )
 from edge.segmenters.rembg import RembgSegmenter
 from edge.segmenters.tiny import TinySegmenter, load_mask_net
+from edge.shipped import default_model, default_segmenter
 from edge.tray import TrayMemory
 from edge.values import Crop, Frame, Item, Pixels
 from tests.harness import wait_for
@@ -421,6 +423,45 @@ def test_rembg_that_fails_costs_one_item_its_mask(
     assert crop.segmenter == "none" and part in crop.note
     assert pid is not None and rss_mb(pid) == 0.0
     segmenter.close()
+
+
+def test_a_session_of_ones_own_network_is_refused_without_one(tmp_path: Path) -> None:
+    """At once and in a sentence, not by a process that dies with every start."""
+    with pytest.raises(UsageError, match=r"needs a network of your own; name its \.onnx"):
+        stand_in("u2net_custom")
+    absent = tmp_path / "absent.onnx"
+    with pytest.raises(BundleError, match=r"absent\.onnx: no such file"):
+        stand_in("u2net_custom", model=absent)
+
+
+def test_a_network_of_tinys_does_not_move_the_home_of_rembgs(tmp_path: Path) -> None:
+    """segmenter.model left from another kind is passed over by sessions that bring their own."""
+    segmenter = stand_in("good", model=tmp_path / "absent.onnx")
+    assert cut(segmenter, scene()).segmenter == "rembg"
+    segmenter.close()
+
+
+@needs_rembg
+def test_a_network_that_cannot_be_fetched_is_said_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline, with nothing in U2NET_HOME: which file is missing and where it goes."""
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
+    for scheme in ("http", "https"):  # nobody listens there, so no name is looked up
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    segmenter = build_segmenter("rembg", session="silueta", patient=True, memory_mb=2000)
+    note = cut(segmenter, scene()).note
+    segmenter.close()
+    assert "its process failed: silueta.onnx cannot be opened or fetched" in note
+    assert f"put it into {tmp_path}" in note
+
+
+def test_a_classifier_given_as_segmenter_is_told_from_one() -> None:
+    """And the other way round: the sentence says which of the two it is."""
+    with pytest.raises(BundleError, match="kind: must be 'segmenter'; is this a classifier's"):
+        load_mask_net(default_model())
+    with pytest.raises(BundleError, match="a segmenter's card; a classifier's is asked for"):
+        load_bundle(default_segmenter())
 
 
 def test_rembg_that_fails_is_started_less_and_less_often() -> None:

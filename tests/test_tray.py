@@ -405,6 +405,25 @@ def test_another_scene_than_the_stored_tray_is_learned_anew(
     assert len(play(trigger, other.frames(2))) == 1
 
 
+def test_a_tray_of_another_picture_size_is_said(
+    write_bundle: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the segmenter in its note, by judge and trigger in the log; nothing is called empty."""
+    memory = known_tray(frame.pixels for frame in Tray().frames(1))
+    small = cv2.resize(Tray().frame().pixels, (320, 240), interpolation=cv2.INTER_AREA)
+    frames = [Frame(small, captured_s=n / 10, seq=n) for n in range(40)]
+    words = "the stored tray is one of 640x480 px, frames are 320x240; run smartbin tray again"
+    item = Item((frames[0],), trigger_s=0.0, cause="command")
+    crop = DifferenceSegmenter(memory).cut(frames[0], item)
+    assert crop.note == f"difference: {words}, whole frame judged"
+    judge = judge_of(write_bundle, memory)
+    assert {judge.judge(item).decision.outcome for _ in range(3)} != {"empty"}
+    assert [r.getMessage().count(words) for r in caplog.records] == [1]  # once for three looks
+    caplog.clear()
+    play(build_trigger("presence", votes=3, tray=memory), frames)
+    assert [r.getMessage().count(words) for r in caplog.records] == [1]
+
+
 @pytest.mark.parametrize("kind", ["command", "interval"])
 def test_a_known_empty_tray_is_empty_for_every_trigger(kind: str, write_bundle: Any) -> None:
     """No class is judged and nothing moves; a thing there is judged as ever."""
@@ -440,6 +459,7 @@ def test_smartbin_tray_learns_from_the_camera_of_the_configuration(
         "classify", "--json", "--segment", "difference", "--tray", out, folder / "00.png"
     )
     assert json.loads(seen.stdout)["outcome"] == "empty"
+    assert "segmenter" not in json.loads(seen.stdout)  # as in the bin: what is empty is not cut
 
 
 def test_the_words_begin_with_the_verdict(tmp_path: Path) -> None:

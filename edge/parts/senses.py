@@ -11,7 +11,7 @@ from edge.belt.options import NEEDS_BELT
 from edge.belt.pins import Sensors
 from edge.cameras import CameraSpec
 from edge.config import Config, where
-from edge.errors import BundleError, ConfigError, TrayError
+from edge.errors import BundleError, ConfigError, TrayError, UsageError
 from edge.segmenters import Segmenter, build_segmenter
 from edge.tray import TrayMemory, load_tray
 from edge.triggers import Trigger, build_trigger
@@ -42,7 +42,7 @@ def tray_of(config: Config) -> TrayMemory:
 
 
 def segmenter_of(config: Config, tray: TrayMemory, *, patient: bool = False) -> Segmenter:
-    """The segmenter of a configuration, ready; raises BundleError or MissingExtraError."""
+    """The segmenter of a configuration, ready; raises what building it raises."""
     options = config.segmenter
     try:
         return build_segmenter(
@@ -57,8 +57,8 @@ def segmenter_of(config: Config, tray: TrayMemory, *, patient: bool = False) -> 
             tray=tray,
             patient=patient,
         )
-    except BundleError as error:
-        raise BundleError(f"{where(config, 'segmenter.model')}: {error}") from error
+    except (BundleError, UsageError) as error:
+        raise type(error)(f"{where(config, 'segmenter.model')}: {error}") from error
 
 
 def belt_of(config: Config, sensors: Callable[[], Sensors] | None = None) -> Belt | None:

@@ -25,7 +25,7 @@ class DifferenceSegmenter(Cutting):
         """(H, W, 3) to the cells that hold matter, softened; shadows are none."""
         matter = self._tray.matter(pixels)
         if matter is None:
-            return NoMatte("the empty tray is not known")
+            return NoMatte(self._tray.unknown(pixels.shape))
         mask = cv2.GaussianBlur(matter.mask * np.uint8(255), (SOFTEN, SOFTEN), 0)
         # Strength 1 is just a change: no better than a guess. 3 is sure enough for a half.
         quality = 1 - 1 / max(1.0, matter.strength) if matter.strength else 0.0

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.children import ChildProcess, Hearing
-from edge.errors import MissingExtraError
+from edge.errors import BundleError, MissingExtraError, UsageError
 from edge.health import rss_mb
 from edge.preprocess import resize_down
 from edge.segmenters.base import LEAST_QUALITY, Cutting, Matte, NoMatte, certainty
@@ -37,6 +37,7 @@ RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
 GOOD_ANSWERS = 20  # in a life; fewer, and the next start waits
 LOOK_S = 0.05  # at its memory, while an answer is awaited
 HOME = "U2NET_HOME"  # where rembg looks for networks
+CUSTOM = "_custom"  # what the names of its sessions for networks of one's own end in
 
 
 class RembgSegmenter(Cutting):
@@ -59,7 +60,8 @@ class RembgSegmenter(Cutting):
     ) -> None:
         """`patient` waits for a process that starts, as long as it takes.
 
-        Raises MissingExtraError where rembg is not installed. `child` is the module that runs.
+        Raises MissingExtraError where rembg is not installed, UsageError or BundleError where a
+        custom session has no network. `child` is the module that runs.
         """
         super().__init__(least_quality=least_quality)
         if importlib.util.find_spec("rembg") is None and child.startswith("edge."):
@@ -67,7 +69,7 @@ class RembgSegmenter(Cutting):
                 "segmenter rembg: rembg is not installed; run: pip install 'smartbin[segment]', "
                 "or choose another segmenter.kind"
             )
-        self._session, self._model, self._threads = session, model, threads
+        self._session, self._model, self._threads = session, _own_network(session, model), threads
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
         self._patient, self._module, self._clock = patient, child, clock
         self._life: _Life | None = None
@@ -252,7 +254,8 @@ class _Life:
                 logging.getLogger(str(news["logger"])).log(
                     int(str(news["level"])), "%s", news["log"]
                 )
-            fault = str(news.get("fault", fault))
+            if "fault" in news:
+                fault = f"its process failed: {news['fault']}"
         return fault or (f"its process {self._process.obituary()}" if over else "")
 
     def wait(self, timeout_s: float) -> None:
@@ -268,6 +271,20 @@ class _Life:
     def _release(self) -> None:
         os.close(self._talk_r)
         self._memory.close()
+
+
+def _own_network(session: str, model: Path | None) -> Path | None:
+    """The network that a custom session opens; None where rembg brings its own."""
+    if not session.endswith(CUSTOM):
+        return None
+    if model is None:
+        raise UsageError(
+            f"segmenter session {session!r}: needs a network of your own; name its .onnx as "
+            "segmenter.model (classify: --segment-model), or choose a session such as u2netp"
+        )
+    if not model.is_file():
+        raise BundleError(f"{model}: no such file; name the .onnx that session {session!r} opens")
+    return model
 
 
 def _small(pixels: Pixels) -> Pixels:

@@ -37,6 +37,12 @@ def main() -> None:
         masks = Masks(order["session"], order["model"], threads=order["threads"])
         talk.say(ready=True)
         _serve(masks, memory, talk)
+    except OSError as error:  # requests' errors are such, too
+        name = f"{order['session']}.onnx"
+        home = os.environ.get("U2NET_HOME", "~/.u2net")
+        why = f"{name} cannot be opened or fetched ({type(error).__name__}); put it into {home}"
+        talk.say(fault=why[:MAX_TEXT])
+        sys.exit(1)
     except Exception as error:  # rembg's and onnxruntime's own share no nameable base
         traceback.print_exc()
         talk.say(fault=f"{type(error).__name__}: {error}"[:MAX_TEXT].replace("\n", " "))

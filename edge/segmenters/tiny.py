@@ -43,6 +43,8 @@ def load_mask_net(onnx_path: Path) -> MaskNet:
     """Read and verify a segmenter; raises BundleError that says which part is wrong."""
     onnx, card = verified(onnx_path)
     path = onnx_path.with_suffix(".json")
+    if card.get("kind") != KIND:
+        raise BundleError(f"{path}: kind: must be {KIND!r}; is this a classifier's card?")
     try:
         net = MaskNet(
             name=onnx_path.stem,
@@ -71,7 +73,6 @@ def _triple(values: Any) -> tuple[float, float, float]:
 
 def _check_values(net: MaskNet, path: Path) -> None:
     checks = (
-        (net.card.get("kind") == KIND, f"kind: must be {KIND!r}; is this a classifier's card?"),
         (16 <= net.width_px <= 1024, "input.width_px: 16 to 1024 px is allowed"),
         (16 <= net.height_px <= 1024, "input.height_px: 16 to 1024 px is allowed"),
         (min(net.std) > 0, "std: must be above 0"),

@@ -133,7 +133,11 @@ class PresenceTrigger(Commanded):
     def _stored(self, scene: Scene) -> Reference | None:
         """The stored tray, where this looks like it."""
         stored = self._tray.stored
-        if stored is None or not stored.fits(self._shape):
+        if stored is None:
+            return None
+        misfit = stored.misfit(self._shape)
+        if misfit:
+            log.warning("presence: %s; until then what lies here now counts as the tray", misfit)
             return None
         reference = stored.reference()
         if reference.changes(scene).mean() <= MOST_CHANGED:
