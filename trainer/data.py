@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import PictureError, SmartbinError, UsageError
-from edge.pictures import list_pictures, read_picture
+from edge.pictures import PICTURE_SUFFIXES, list_pictures, read_picture
 from edge.preprocess import centre_crop, resize_down
 from edge.values import Pixels
 from trainer.masks import MASK_H, MASK_W, is_good_mask, read_mask
@@ -92,8 +92,21 @@ def _pictures_by_class(root: Path) -> dict[str, list[Path]]:
     by_class = {folder.name: list_pictures(folder) for folder in folders}
     empty = [name for name, pictures in by_class.items() if not pictures]
     if empty:
-        raise UsageError(f"{root / empty[0]}: no picture in this class; add some or remove it")
+        raise UsageError(
+            f"{root / empty[0]}: no picture in this class{_others_in(root / empty[0])}; "
+            "add some or remove it"
+        )
     return by_class
+
+
+def _others_in(folder: Path) -> str:
+    """What the folder holds instead: telephones write .heic, which nothing here reads."""
+    files = (path for path in folder.iterdir() if path.is_file())
+    others = sorted(path.name for path in files if not path.name.startswith("."))
+    if not others:
+        return ""
+    known = " ".join(sorted(PICTURE_SUFFIXES))
+    return f", only other files ({len(others)}), as {others[0]}: convert them to one of {known}"
 
 
 def _read_names(path: Path) -> list[str]:
@@ -164,7 +177,10 @@ def check_classes(train: PhotoSet, val: PhotoSet) -> None:
     trained = {train.classes[i] for i in train.targets}
     unknown = sorted({val.classes[i] for i in val.targets} - trained)
     if unknown:
-        raise UsageError(f"class {unknown[0]} is in validation and has no picture to train on")
+        raise UsageError(
+            f"class {unknown[0]} is in validation and has no picture to train on; "
+            "add some to the training list, or take its pictures off the validation list"
+        )
 
 
 def _bytes(path: Path) -> bytes:

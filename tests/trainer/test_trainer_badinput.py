@@ -143,7 +143,7 @@ def test_the_commands_say_it_in_one_sentence(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     lists = ["--train-names", str(tmp_path / "train.txt"), "--val-names", str(tmp_path / "val.txt")]
     told = sentence(cli(*training(tmp_path), *lists))
-    assert "class yellow is in validation and has no picture to train on" in told
+    assert "class yellow is in validation and has no picture to train on; add some" in told
 
 
 def test_labels_of_a_teacher_that_differ(tmp_path: Path) -> None:

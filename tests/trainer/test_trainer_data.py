@@ -48,6 +48,16 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
         scan(root)
 
 
+def test_a_class_of_unread_files_says_which_are_read(tmp_path: Path) -> None:
+    """A telephone's .heic photos are no pictures here: the sentence shows one and what would do."""
+    root = write_photos(tmp_path)
+    (root / "yellow").mkdir()
+    (root / "yellow" / "IMG_1.HEIC").write_bytes(b"x")
+    (root / "yellow" / ".DS_Store").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"yellow: no picture.*\(1\), as IMG_1\.HEIC: .*\.jpg"):
+        scan(root)
+
+
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     """There is nothing to tell apart in one class."""
     with pytest.raises(UsageError, match="at least 2"):
