@@ -238,10 +238,13 @@ def source_of(
 
 
 def _figures_text(figures: dict[str, Any], out: Path, name: str) -> str:
+    from trainer.scoring import share_text
+
     lines = []
     for precision in ("fp32", "int8"):
         found = figures[precision]
-        line = f"{out / name}.{precision}.onnx: {found['accuracy']:.2%} on validation"
+        scored = share_text(found["accuracy"], found["n"])
+        line = f"{out / name}.{precision}.onnx: {scored} on validation"
         line += f", ECE {found['ece']:.3f}, {found['bytes']:,} bytes"
         if "background" in found:
             line += f", brown table {found['background']['brown']:.1f} %"

@@ -24,7 +24,7 @@ from trainer.checkpoint import load_trained
 from trainer.judge import placed, to_input
 from trainer.models import parameters
 from trainer.recipe import Recipe, find_recipe, read_recipe
-from trainer.scoring import report, wilson
+from trainer.scoring import report, share_text, wilson
 from trainer.val import build_val
 
 Say = Callable[[str], object]
@@ -101,7 +101,8 @@ def compare(
     rows = []
     for recipe in planned:
         rows.append(_row(recipe, source, folders, budget, device, say))
-        say(f"{recipe.name}: {rows[-1].accuracy:.2%} in {rows[-1].seconds:.0f} s")
+        scored = share_text(rows[-1].accuracy, rows[-1].val)
+        say(f"{recipe.name}: {scored} in {rows[-1].seconds:.0f} s")
     save_whole(folders.run / "compare.csv", _csv(rows).encode())
     save_whole(folders.run / "compare.md", as_markdown(rows).encode())
     return rows

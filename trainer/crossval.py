@@ -30,7 +30,7 @@ from trainer.bundles import Source
 from trainer.data import PhotoSet
 from trainer.judge import placed, to_input
 from trainer.recipe import Network, Recipe
-from trainer.scoring import Report, report
+from trainer.scoring import Report, report, share_text
 from trainer.splits import Ints, Plan, Split, list_text, split
 from trainer.val import build_val
 
@@ -212,7 +212,7 @@ def csv_of(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
 def as_text(result: dict[str, Any]) -> str:
     """A line a run and the mean, for people."""
     lines = [
-        f"seed {row['seed']} fold {row['fold']}: {row['accuracy']:.2%} of {row['val']}, "
+        f"seed {row['seed']} fold {row['fold']}: {share_text(row['accuracy'], row['val'])}, "
         f"macro F1 {row['macro_f1']:.3f}, best epoch {row['best_epoch_accuracy']:.2%}"
         for row in result["runs"]
     ]

@@ -19,6 +19,7 @@ import numpy as np
 from edge.errors import UsageError
 from trainer.audit_run import save_whole
 from trainer.crossval import Job, csv_of, train_fold
+from trainer.scoring import share_text
 from trainer.splits import Ints, Split
 
 Say = Callable[[str], object]
@@ -143,7 +144,7 @@ def as_text(result: dict[str, Any]) -> str:
     """A line a point, the law, and what it says of the target."""
     lines = [
         f"{p['pictures']:6d} pictures, {p['epochs']:4d} epochs, seed {p['seed']}: "
-        f"{p['accuracy']:.2%} of {p['val']}"
+        f"{share_text(p['accuracy'], p['val'])}"
         for p in result["points"]
     ]
     law, needed = result["law"], result["pictures_needed"]

@@ -14,7 +14,7 @@ from edge.classifier import Classifier
 from edge.errors import SmartbinError, UsageError
 from edge.pictures import read_picture
 from trainer.data import PhotoSet
-from trainer.scoring import Labels, Probs, Report, report
+from trainer.scoring import Labels, Probs, Report, report, wilson
 
 
 def truth_of(photos: PhotoSet, labels: tuple[str, ...]) -> Labels:
@@ -71,13 +71,22 @@ def write_csv(
 
 
 def as_text(result: Report) -> str:
-    """For a person: one line per class, then the whole."""
-    lines = [
-        f"{label:>12}  precision {s['precision']:.3f}  recall {s['recall']:.3f}  n {s['n']:.0f}"
-        for label, s in result.per_class.items()
-    ]
-    lines.append(f"{result.accuracy:.2%} of {result.n} right, macro F1 {result.macro_f1:.3f}")
+    """For a person: one line per class, then the whole, with 95 % intervals (Wilson)."""
+    lines = [_class_line(label, scores) for label, scores in result.per_class.items()]
+    low, high = result.wilson_95
+    lines.append(
+        f"{result.accuracy:.2%} of {result.n} right (95 % interval {low:.1%} to {high:.1%}), "
+        f"macro F1 {result.macro_f1:.3f}"
+    )
     return "\n".join(lines)
+
+
+def _class_line(label: str, scores: dict[str, float]) -> str:
+    """A recall is a share of the class's pictures, often few: its interval stands with it."""
+    n, recall = int(scores["n"]), scores["recall"]
+    low, high = wilson(round(recall * n), n)
+    told = f"{recall:.3f} ({low:.3f} to {high:.3f})"
+    return f"{label:>12}  precision {scores['precision']:.3f}  recall {told}  n {n}"
 
 
 def logits_of(

@@ -215,7 +215,8 @@ def measure(
         hits = round(scored.accuracy * scored.n)
         entries = [accuracy_entry(hits, scored.n, metric="accuracy", data=source.name, split=split)]
         entries[0]["macro_f1"] = round(scored.macro_f1, 5)
-        figures: dict[str, Any] = {"accuracy": scored.accuracy, "macro_f1": scored.macro_f1}
+        figures: dict[str, Any] = {"n": scored.n, "accuracy": scored.accuracy}
+        figures |= {"wilson_95": list(scored.wilson_95), "macro_f1": scored.macro_f1}
         figures["ece"] = model.calibration.ece_after
         figures["reference"] = reference_of(probs, split)
         if masks is not None:

@@ -19,7 +19,7 @@ from edge.pictures import read_picture
 from tests.trainer.synthetic import write_photos
 from trainer.background import challenge
 from trainer.data import scan
-from trainer.evaluate import evaluate
+from trainer.evaluate import as_text, evaluate
 
 BLOCK_TORCH = "import sys; sys.modules['torch'] = None; from trainer.cli import main; main()"
 
@@ -68,6 +68,13 @@ def test_a_class_the_bundle_does_not_know_is_refused(
         evaluate(write_bundle(), scan(root))
 
 
+def test_the_text_tells_the_intervals(tmp_path: Path, write_bundle: Callable[..., Path]) -> None:
+    """The accuracy and each class's recall stand with their 95 % interval, six of six as such."""
+    text = as_text(evaluate(write_bundle(), scan(write_photos(tmp_path, per_class=2))))
+    assert "100.00% of 6 right (95 % interval 61.0% to 100.0%), macro F1 1.000" in text
+    assert text.count("recall 1.000 (0.342 to 1.000)  n 2") == 3  # two of two
+
+
 def test_challenge_counts_good_masks_only(
     tmp_path: Path, write_bundle: Callable[..., Path]
 ) -> None:
@@ -88,7 +95,9 @@ def test_evaluate_and_background_need_no_torch(
     bundle, root = write_bundle(), write_photos(tmp_path, per_class=2)
     done = train_cli("evaluate", "--bundle", bundle, "--data", root, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["n"] == 6
+    found = json.loads(done.stdout)
+    assert (found["n"], found["accuracy"], found["wilson_95"][1]) == (6, 1.0, 1.0)
+    assert found["wilson_95"][0] == pytest.approx(0.6097, abs=1e-4)  # six of six
     masks = tmp_path / "masks"
     done = train_cli("background", "--bundle", bundle, "--data", root, "--masks", masks, "--json")
     assert done.returncode == 0, done.stderr

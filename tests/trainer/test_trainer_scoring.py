@@ -9,7 +9,9 @@ from edge.classifier import softmax
 from edge.decide import Routes, Rules, decide
 from edge.values import Prediction
 from trainer.calibrate import LEAST_ACCURACY, accepted, calibrate, fit_temperature
-from trainer.scoring import calibration_error, report, wilson
+from trainer.scoring import calibration_error, report, share_text, wilson
+
+KEYS = {"n", "accuracy", "wilson_95", "macro_f1", "per_class", "confusion", "labels"}
 
 
 def made_up(n: int = 3000, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +28,15 @@ def test_wilson_interval() -> None:
     low, high = wilson(95, 100)
     assert (low, high) == (pytest.approx(0.8882, abs=1e-4), pytest.approx(0.9785, abs=1e-4))
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_report_tells_how_sure_its_accuracy_is() -> None:
+    """308 of 328 right is 93.9 %, and the interval in the JSON is that of these counts."""
+    truth = np.array([0] * 308 + [1] * 20)
+    found = report(truth, np.zeros(328, np.int64), ("a", "b")).as_dict()
+    assert set(found) == KEYS
+    assert found["wilson_95"] == pytest.approx([0.9077, 0.9602], abs=1e-4)
+    assert share_text(found["accuracy"], found["n"]) == "93.90% of 328 (90.8 to 96.0)"
 
 
 def test_report_counts_by_truth_and_answer() -> None:
