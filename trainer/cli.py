@@ -92,16 +92,28 @@ def evaluate(
     data: Data,
     names: Names = None,
     csv: Annotated[Path | None, typer.Option(help="Probabilities of each picture.")] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="audit's groups.csv: objects in --train-names are told apart."),
+    ] = None,
+    train_names: TrainNames = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a bundle on labelled pictures, through the very code that runs in the bin."""
     from trainer import evaluate as scorer
+    from trainer import kin
     from trainer.data import scan
 
     photos = scan(data, names)
+    sides = kin.sides(data, photos, groups, train_names)
     with bar("evaluate", len(photos)) as tick:
-        result = scorer.evaluate(bundle, photos, csv, tick)
-    print(json.dumps(result.as_dict()) if as_json else scorer.as_text(result))
+        truth, found, labels = scorer.answers(bundle, photos, csv, tick)
+    result = scorer.report(truth, found, labels)
+    told = kin.parted(truth == found, *sides) if sides else None
+    if as_json:
+        print(json.dumps(result.as_dict() | ({"groups": told.as_dict()} if told else {})))
+    else:
+        print("\n".join([scorer.as_text(result)] + ([told.as_text()] if told else [])))
 
 
 @app.command()

@@ -46,12 +46,23 @@ def evaluate(
     tick: Callable[[], object] = lambda: None,
 ) -> Report:
     """Accuracy, macro F1 and confusion of a bundle on labelled photos."""
+    truth, found, labels = answers(bundle_path, photos, csv_path, tick)
+    return report(truth, found, labels)
+
+
+def answers(
+    bundle_path: Path,
+    photos: PhotoSet,
+    csv_path: Path | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> tuple[Labels, Labels, tuple[str, ...]]:
+    """(n,) what each photo shows, (n,) what the bundle says, and the labels of both."""
     bundle = load_bundle(bundle_path)
     truth = truth_of(photos, bundle.labels)
     probs = predict(bundle, photos, tick)
     if csv_path is not None:
         write_csv(csv_path, photos, truth, probs, bundle.labels)
-    return report(truth, probs.argmax(1), bundle.labels)
+    return truth, np.asarray(probs.argmax(1), np.int64), bundle.labels
 
 
 def write_csv(

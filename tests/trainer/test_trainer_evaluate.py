@@ -132,3 +132,28 @@ def test_bad_usage_is_one_sentence(
     assert done.returncode == code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_objects_that_training_has_seen_are_told_apart(
+    tmp_path: Path, write_bundle: Callable[..., Path]
+) -> None:
+    """By the audit's groups: one picture shares its group with one trained on, the others not."""
+    photos = write_photos(tmp_path / "photos", per_class=2)
+    names = [f"{path.parent.name}/{path.name}" for path in scan(photos).paths]
+    trained, judged = tmp_path / "train.txt", tmp_path / "val.txt"
+    trained.write_text(names[0] + "\n")
+    judged.write_text("\n".join(names[1:]) + "\n")
+    rows = [f"{name},{0 if i < 2 else i},1" for i, name in enumerate(names)]
+    groups = tmp_path / "groups.csv"
+    groups.write_text("\n".join(["picture,group,pictures_in_group", *rows]) + "\n")
+    asked = ["evaluate", "--bundle", write_bundle(), "--data", photos, "--names", judged]
+    both = ["--groups", groups, "--train-names", trained]
+    told = train_cli(*asked, *both, "--json")
+    assert told.returncode == 0, told.stderr
+    parts = json.loads(told.stdout)["groups"]
+    assert (parts["known"]["n"], parts["new"]["n"]) == (1, len(names) - 2)
+    assert parts["known"]["accuracy"] == parts["new"]["accuracy"] == 1.0
+    assert parts["known"]["wilson_95"][0] < parts["new"]["wilson_95"][0]
+    assert "group not in training: 100.00% of" in train_cli(*asked, *both).stdout
+    alone = train_cli(*asked, "--groups", groups)
+    assert alone.returncode == 2 and "--train-names" in alone.stderr
