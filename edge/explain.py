@@ -18,7 +18,9 @@ import numpy.typing as npt
 from edge.canvas import FAINT, INK, LINE, Canvas, Colour, framed, width_of
 from edge.classify import Look, PictureClassifier
 from edge.preprocess import FILL_GREY, Preprocessing, squeeze
+from edge.segmenters.both import weightier
 from edge.segmenters.cutout import mask_in_frame, window_of
+from edge.segmenters.drawing import ITEM, draw_box, draw_item
 from edge.values import Box, Pixels, Prediction
 
 Evidence = npt.NDArray[np.float32]  # (CELLS, CELLS), lost log odds: above 0 speaks for the class
@@ -35,7 +37,6 @@ OUTCOMES: dict[str, Colour] = {
     "ambiguous": (176, 110, 10),
     "empty": (90, 98, 110),
 }
-ITEM: Colour = (255, 196, 0)
 BARS: tuple[Colour, ...] = ((38, 98, 190), (140, 170, 214), (196, 210, 230))
 FOR, AGAINST = np.array((226, 60, 40)), np.array((40, 110, 220))  # red speaks for, blue against
 
@@ -90,7 +91,7 @@ def explain(
     _heading(canvas, look, model_id)
     x = [EDGE + column * (PANEL_W + GAP) for column in range(3)]
     y0, y1 = HEAD + 26, HEAD + 26 + PANEL_H + 80
-    weighty = _weightier(look)
+    weighty = weightier(look.crop)
     seen = squeeze(weighty, preprocessing)
     cut = look.crop.mask is not None
     how = look.crop.segmenter if cut else "whole frame"
@@ -113,13 +114,6 @@ def explain(
     _bars(canvas, look, x[1], y1)
     _words(canvas, look, x[2], y1)
     return canvas
-
-
-def _weightier(look: Look) -> Pixels:
-    """The picture that counts most: the cut-out, or the frame beside it."""
-    if look.crop.beside is None or look.crop.share >= 0.5:
-        return look.crop.pixels
-    return look.crop.beside
 
 
 def _looks(look: Look, preprocessing: Preprocessing) -> Pixels:
@@ -165,9 +159,7 @@ def _with_box(look: Look) -> Pixels:
         (window_of(look.crop.box_xyxy, look.pixels.shape[:2]), (255, 255, 255), 1),
         (look.crop.box_xyxy, ITEM, 2),
     ):
-        x0, y0, x1, y1 = _placed(box, scale, corner)
-        cv2.rectangle(shown, (x0, y0), (x1, y1), (0, 0, 0), thick + 2, cv2.LINE_AA)
-        cv2.rectangle(shown, (x0, y0), (x1, y1), ink, thick, cv2.LINE_AA)
+        draw_box(shown, _placed(box, scale, corner), ink, thick)
     return shown
 
 
@@ -176,12 +168,7 @@ def _with_mask(look: Look) -> Pixels:
     if look.crop.mask is None:
         return framed(look.pixels, PANEL_W, PANEL_H)[0]
     mask = mask_in_frame(look.crop.mask, look.crop.box_xyxy, look.pixels.shape[:2])
-    dim = (look.pixels * 0.28 + np.array((20, 24, 34)) * 0.72).astype(np.uint8)
-    shown = np.where(mask[..., None] > 0, look.pixels, dim)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    thick = max(2, round(look.pixels.shape[1] / 200))
-    cv2.drawContours(shown, outlines, -1, ITEM, thick, cv2.LINE_AA)
-    return framed(shown, PANEL_W, PANEL_H)[0]
+    return framed(draw_item(look.pixels, mask), PANEL_W, PANEL_H)[0]
 
 
 def _corner(pixels: Pixels, scale: float) -> tuple[float, float]:

@@ -74,13 +74,21 @@ def reference(
 def demo(
     bundle: BundlePath,
     port: Annotated[int, typer.Option("--port", help="On this machine only.")] = 7860,
+    segment: Annotated[
+        str, typer.Option("--segment", help="How to cut the item out: tiny, none or rembg.")
+    ] = "tiny",
+    segment_model: Annotated[
+        Path | None,
+        typer.Option("--segment-model", help="An .onnx for tiny, or for rembg's u2net_custom."),
+    ] = None,
+    session: Annotated[str, typer.Option("--session", help="What rembg runs.")] = "u2netp",
 ) -> None:
-    """A page on this machine: drop a picture, see what the student sees in it."""
+    """A page on this machine: drop a picture, see what the student sees in it, and the cut-out."""
     from trainer import page
 
     if not 1 <= port <= MAX_PORT:
         raise UsageError(f"--port {port}: must be 1 to {MAX_PORT}")
-    page.serve(bundle, port, _say)
+    page.serve(bundle, port, _say, segmenter=segment, model=segment_model, session=session)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The demo page: drop a picture, see what the student says, why, and where it looks.
+"""The demo page: drop a picture, see what the student says, why, and what was cut out.
 
 Gradio serves it on loopback alone. Nothing is loaded from elsewhere: its analytics are off, and
 the browser is told by a policy to refuse whatever does not come from this page.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +18,21 @@ from typing import Any
 # disable_telemetry_events() comes too late; this must stand before the import (seen with strace).
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from edge.bundle import Bundle, load_bundle
-from edge.classifier import Classifier
-from edge.errors import MissingExtraError, PictureError, SmartbinError
+from edge.bundle import load_bundle
+from edge.errors import MissingExtraError, PictureError, SmartbinError, UsageError
 from edge.pictures import read_picture
-from edge.values import Decision, Pixels
-from trainer.gradcam import Evidence, EvidenceError, overlay, scaled
-from trainer.report_scores import decide_one
+from trainer import page_words as words
+from trainer.page_eye import Eye
+from trainer.seer import seer_of
 
 HOST = "127.0.0.1"
-MAP_PX = 480
-NO_MAP = "Evidence map"
-TIMES = 5  # one call alone told 5 to 57 ms of the same picture on a busy machine
-NO_SEGMENTER = "**Segmentation:** none. The whole frame goes to the network."
+PICTURE_HEIGHT = 300  # px: with what is said below, the whole page fits a laptop's screen
+NO_ITEM, NO_MAP = "#### Segmentation", "#### Evidence map"
+STYLE = (
+    "#looks table { width: 100% } "
+    "#looks :is(table, th, td) { border-color: var(--border-color-primary) !important }"
+)
+SEGMENTERS = ("tiny", "none", "rembg")
 INTRO = "Drop a picture of one item. It stays on this machine and is deleted when the page stops."
 # Scripts and styles of Gradio's own stand inline in its page; nothing may come from elsewhere.
 POLICY = (
@@ -52,62 +51,6 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the page shows of one picture."""
-
-    decision: Decision
-    milliseconds: float  # crop, resize and network, median of TIMES, on this machine
-    map_rgb: Pixels | None  # the evidence for the best class over what the network saw
-
-
-class Eye:
-    """A bundle opened for looking; ready, and warm, when the constructor returns."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self._classifier = Classifier(bundle)
-        try:
-            self._evidence: Evidence | None = Evidence(bundle)
-        except EvidenceError:  # the page is useful without a map, and says so
-            self._evidence = None
-
-    def look(self, pixels: Pixels) -> Look:
-        """(H, W, 3) uint8 RGB to verdict, time and map."""
-        spent_ms = []
-        for _ in range(TIMES):
-            started_s = time.perf_counter()
-            prediction = self._classifier.classify(pixels)
-            spent_ms.append(1000 * (time.perf_counter() - started_s))
-        picture = None
-        if self._evidence is not None:
-            best = int(prediction.probs.argmax())
-            heat = scaled(self._evidence.maps(pixels)[best : best + 1])[0]
-            picture = overlay(pixels, heat, MAP_PX, self.bundle.preprocessing.max_aspect)
-        return Look(decide_one(self.bundle, prediction), statistics.median(spent_ms), picture)
-
-
-def verdict_text(decision: Decision) -> str:
-    """Outcome and reason, as Markdown."""
-    tail = "" if decision.outcome == "sorted" else " It goes the safe way."
-    return f"### {decision.outcome}\n{decision.reason}.{tail}"
-
-
-def time_text(look: Look) -> str:
-    """Milliseconds, and of what."""
-    return (
-        f"**{look.milliseconds:.1f} ms** for crop, resize and network, the middle one of "
-        f"{TIMES} calls on one thread of this machine."
-    )
-
-
-def map_title(look: Look) -> str:
-    """What the map shows, or why there is none."""
-    if look.map_rgb is None:
-        return "Evidence map: none, for the network does not end in pooling and one linear layer"
-    return f"Evidence for {look.decision.label}"
-
-
 def gradio() -> Any:
     """The library, told to be quiet before it is loaded."""
     os.environ.update(QUIET_ENVIRONMENT)
@@ -123,36 +66,65 @@ def gradio() -> Any:
 def build(eye: Eye) -> Any:
     """The page as Gradio Blocks, not yet served."""
     gr = gradio()
-
-    def judge(dropped: dict[str, Any] | None) -> tuple[Any, ...]:
-        nothing = gr.Image(value=None, label=NO_MAP)
-        if not dropped or not dropped.get("path"):
-            return {}, "", nothing, ""
-        path = Path(dropped["path"])
-        try:
-            look = eye.look(read_picture(path))
-        except PictureError as error:
-            sentence = str(error).replace(str(path), path.name)
-            return {}, f"### not a picture that can be judged\n{sentence}", nothing, ""
-        picture = gr.Image(value=look.map_rgb, label=map_title(look))
-        return dict(look.decision.top), verdict_text(look.decision), picture, time_text(look)
-
-    name = eye.bundle.model_id
-    with gr.Blocks(analytics_enabled=False, title=f"smartbin: {name}") as blocks:
-        gr.Markdown(f"# {name}\n{INTRO}")
-        with gr.Row():
+    shape = {"height": PICTURE_HEIGHT, "show_label": False}
+    still = {**shape, "interactive": False, "buttons": []}
+    with gr.Blocks(analytics_enabled=False, title=f"smartbin: {eye.bundle.model_id}") as blocks:
+        gr.Markdown(f"# {eye.bundle.model_id}\n{INTRO}")
+        with gr.Row():  # on a phone the columns stand one under the other, the verdict first
             with gr.Column():
-                source = gr.Image(sources=["upload", "clipboard"], label="Picture", height=380)
-                gr.Markdown(NO_SEGMENTER, elem_id="segmentation")
-            with gr.Column():
+                gr.Markdown("#### Picture")
+                source = gr.Image(sources=["upload", "clipboard"], label="Picture", **shape)
                 verdict = gr.Markdown(elem_id="verdict")
                 top = gr.Label(num_top_classes=3, label="Top three", show_heading=False)
-                evidence = gr.Image(label=NO_MAP, height=380, interactive=False, buttons=[])
+            with gr.Column(visible=eye.segmenter != "none"):
+                item_title = gr.Markdown(NO_ITEM)
+                item = gr.Image(label="Segmentation", elem_id="item", **still)
+                cutting = gr.Markdown(words.segmenter_text(eye.segmenter), elem_id="segmentation")
+                looks = gr.Markdown(elem_id="looks")
+            with gr.Column():
+                map_title = gr.Markdown(NO_MAP)
+                evidence = gr.Image(label="Evidence map", elem_id="evidence", **still)
                 spent = gr.Markdown(elem_id="milliseconds")
-        answers = [top, verdict, evidence, spent]
+                if eye.segmenter == "none":
+                    gr.Markdown(words.segmenter_text("none"), elem_id="off")
+        answers = [verdict, top, item_title, item, cutting, looks, map_title, evidence, spent]
         # Not preprocessed: the file goes to the bin's own reader as it came.
-        source.change(judge, [source], answers, preprocess=False, api_visibility="private")
+        source.change(
+            lambda dropped: answer(eye, dropped),
+            [source],
+            answers,
+            preprocess=False,
+            api_visibility="private",
+        )
     return blocks
+
+
+def answer(eye: Eye, dropped: dict[str, Any] | None) -> tuple[Any, ...]:
+    """What the page shows of a dropped file, in the order of its `answers`."""
+    if not dropped or not dropped.get("path"):
+        return nothing(eye, "")
+    path = Path(dropped["path"])
+    try:
+        look = eye.look(read_picture(path))
+    except PictureError as error:
+        sentence = str(error).replace(str(path), path.name)
+        return nothing(eye, f"### not a picture that can be judged\n{sentence}")
+    return (
+        words.verdict_text(look.decision),
+        dict(look.decision.top),
+        words.item_title(look),
+        look.item_rgb,
+        words.item_text(look),
+        words.looks_text(look),
+        words.map_title(look),
+        look.map_rgb,
+        words.time_text(look),
+    )
+
+
+def nothing(eye: Eye, why: str) -> tuple[Any, ...]:
+    """The page without a picture, as it began but for a sentence."""
+    return why, {}, NO_ITEM, None, words.segmenter_text(eye.segmenter), "", NO_MAP, None, ""
 
 
 class OnlyFromHere:
@@ -186,6 +158,7 @@ def launch(blocks: Any, port: int) -> str:
             quiet=True,
             prevent_thread_lock=True,
             footer_links=[],
+            css=STYLE,
             ssr_mode=False,
             mcp_server=False,
             enable_monitoring=False,
@@ -199,18 +172,45 @@ def launch(blocks: Any, port: int) -> str:
     return str(address)
 
 
-def serve(bundle_path: Path, port: int, say: Say) -> None:
-    """Until Ctrl-C; the pictures dropped here are deleted with the page."""
-    eye = Eye(load_bundle(bundle_path))
-    with tempfile.TemporaryDirectory(prefix="smartbin-demo-") as folder:
+def serve(
+    bundle_path: Path,
+    port: int,
+    say: Say,
+    *,
+    segmenter: str = "tiny",
+    model: Path | None = None,
+    session: str = "u2netp",
+) -> None:
+    """Until Ctrl-C; the pictures dropped here are deleted with the page.
+
+    `segmenter`, its `model` and `session` are those of `edge.segmenters.build_segmenter`.
+    """
+    check_segmenter(segmenter)
+    bundle = load_bundle(bundle_path)
+    with (
+        seer_of(bundle, segmenter, model=model, session=session) as seer,
+        tempfile.TemporaryDirectory(prefix="smartbin-demo-") as folder,
+    ):
         os.environ["GRADIO_TEMP_DIR"] = folder
-        blocks = build(eye)
+        blocks = build(Eye(bundle, seer))
         # A plain kill, too, must delete what was dropped.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        say(f"{eye.bundle.model_id}: {launch(blocks, port)} (Ctrl-C stops it)")
+        say(f"{bundle.model_id}: {launch(blocks, port)} (Ctrl-C stops it)")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             say("stopped")
         finally:
             blocks.close(verbose=False)
+
+
+def check_segmenter(kind: str) -> None:
+    """Raise UsageError for a segmenter that pictures dropped one by one cannot have."""
+    if kind == "difference":
+        raise UsageError(
+            "--segment difference: needs the empty tray of a fixed camera, which dropped pictures "
+            "do not have; here allowed are tiny, none, rembg, or run: smartbin classify PICTURE "
+            "--segment difference --tray tray.npz --explain why.png"
+        )
+    if kind not in SEGMENTERS:
+        raise UsageError(f"--segment {kind!r}: allowed are {', '.join(SEGMENTERS)}")

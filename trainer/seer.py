@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge.bundle import Bundle
 from edge.classifier import Classifier
@@ -23,7 +24,7 @@ class Glance:
 
 
 class Seer:
-    """A classifier behind a segmenter; one public method."""
+    """A classifier behind a segmenter."""
 
     def __init__(self, bundle: Bundle, segmenter: Segmenter) -> None:
         self._bundle, self._segmenter = bundle, segmenter
@@ -32,16 +33,35 @@ class Seer:
 
     def look(self, pixels: Pixels) -> Glance:
         """(H, W, 3) uint8 RGB, as one frame without a box."""
+        return self.judge(self.cut(pixels))
+
+    def cut(self, pixels: Pixels) -> Crop:
+        """The first half of a look: what the classifier is to see."""
         frame = Frame(pixels, captured_s=0.0, seq=1)
-        crop = self._segmenter.cut(frame, Item((frame,), trigger_s=0.0, cause="frame"))
+        return self._segmenter.cut(frame, Item((frame,), trigger_s=0.0, cause="frame"))
+
+    def judge(self, crop: Crop) -> Glance:
+        """The second half: what is decided of it."""
         prediction = self._classifier.look(crop)
         return Glance(crop, prediction, decide_one(self._bundle, prediction))
 
 
 @contextmanager
-def seer_of(bundle: Bundle, segmenter: str = "none", *, judge: str = "both") -> Iterator[Seer]:
-    """A seer whose segmenter, named as in config.toml, gives back its processes in the end."""
-    cutter = build_segmenter(segmenter, judge=judge, patient=True, timeout_s=60.0)
+def seer_of(
+    bundle: Bundle,
+    segmenter: str = "none",
+    *,
+    judge: str = "both",
+    model: Path | None = None,
+    session: str = "u2netp",
+) -> Iterator[Seer]:
+    """A seer whose segmenter, named as in config.toml, gives back its processes in the end.
+
+    `model` and `session` are those of `build_segmenter`, which says what it raises.
+    """
+    cutter = build_segmenter(
+        segmenter, judge=judge, model=model, session=session, patient=True, timeout_s=60.0
+    )
     try:
         yield Seer(bundle, cutter)
     finally:

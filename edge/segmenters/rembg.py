@@ -67,7 +67,7 @@ class RembgSegmenter(Cutting):
         if importlib.util.find_spec("rembg") is None and child.startswith("edge."):
             raise MissingExtraError(
                 "segmenter rembg: rembg is not installed; run: pip install 'smartbin[segment]', "
-                "or choose another segmenter.kind"
+                "or choose another, such as tiny"
             )
         self._session, self._model, self._threads = session, _own_network(session, model), threads
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
@@ -280,7 +280,7 @@ def _own_network(session: str, model: Path | None) -> Path | None:
     if model is None:
         raise UsageError(
             f"segmenter session {session!r}: needs a network of your own; name its .onnx as "
-            "segmenter.model (classify: --segment-model), or choose a session such as u2netp"
+            "segmenter.model (command line: --segment-model), or choose a session such as u2netp"
         )
     if not model.is_file():
         raise BundleError(f"{model}: no such file; name the .onnx that session {session!r} opens")

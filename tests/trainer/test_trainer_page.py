@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import dataclasses
 import importlib.util
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,8 +21,14 @@ import pytest
 
 from edge.bundle import load_bundle
 from edge.errors import MissingExtraError, SmartbinError, UsageError
+from edge.segmenters.drawing import ITEM
+from edge.values import Pixels
 from tests.harness import ROOT, free_port
+from tests.masknets import write_mask_net
 from trainer import page
+from trainer import page_words as words
+from trainer.page_eye import ENOUGH_S, PICTURE_PX, TIMES, Eye, timed
+from trainer.seer import seer_of
 
 with_gradio = pytest.mark.skipif(
     importlib.util.find_spec("gradio") is None,
@@ -28,13 +37,33 @@ with_gradio = pytest.mark.skipif(
 RED = np.full((48, 64, 3), (220, 30, 30), np.uint8)
 
 
-@pytest.fixture
-def eye(write_bundle: Callable[..., Path]) -> page.Eye:
-    return page.Eye(load_bundle(write_bundle()))
+def bright_item() -> Pixels:
+    """A pale red thing on dark ground; the tiny bundle calls both of it red, or nearly."""
+    pixels = np.full((240, 320, 3), (60, 20, 20), np.uint8)
+    pixels[60:140, 100:200] = (250, 190, 190)
+    return pixels
 
 
 @pytest.fixture
-def address(eye: page.Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def open_eye(write_bundle: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[[str], Eye]]:
+    """The tiny bundle behind a segmenter, whose network takes what is bright for the item."""
+    with contextlib.ExitStack() as closing:
+
+        def open_one(segmenter: str) -> Eye:
+            bundle = load_bundle(write_bundle())
+            net = write_mask_net(tmp_path / "net")
+            return Eye(bundle, closing.enter_context(seer_of(bundle, segmenter, model=net)))
+
+        yield open_one
+
+
+@pytest.fixture
+def eye(open_eye: Callable[[str], Eye]) -> Eye:
+    return open_eye("tiny")
+
+
+@pytest.fixture
+def address(eye: Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The page, served."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "dropped"))
     blocks = page.build(eye)
@@ -42,23 +71,109 @@ def address(eye: page.Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     blocks.close(verbose=False)
 
 
-def test_a_look_has_verdict_time_and_map(eye: page.Eye) -> None:
+def test_a_look_has_verdict_time_and_map(eye: Eye) -> None:
     """A red picture: sorted as red, the map as wide as the page wants it."""
     look = eye.look(RED)
     assert look.decision.outcome == "sorted"
     assert look.decision.label == "red"
-    assert look.milliseconds > 0
+    assert look.cutting.ms > 0 and look.judging.ms > 0
     assert look.map_rgb is not None
-    assert look.map_rgb.shape == (page.MAP_PX * 3 // 4, page.MAP_PX, 3)
-    assert page.map_title(look) == "Evidence for red"
-    assert page.verdict_text(look.decision).startswith("### sorted\nred ")
+    assert look.map_rgb.shape == (PICTURE_PX * 3 // 4, PICTURE_PX, 3)
+    assert words.map_title(look) == "#### Evidence for red, in the whole frame"
+    assert words.verdict_text(look.decision).startswith("### sorted\nred ")
 
 
-def test_an_unsure_look_says_where_it_goes(eye: page.Eye) -> None:
+def test_an_unsure_look_says_where_it_goes(eye: Eye) -> None:
     """Grey is every colour alike: the reason, and the safe way."""
     look = eye.look(np.full((48, 64, 3), 127, np.uint8))
     assert look.decision.outcome == "ambiguous"
-    assert "goes the safe way" in page.verdict_text(look.decision)
+    assert "goes the safe way" in words.verdict_text(look.decision)
+
+
+def test_the_segmentation_is_drawn_where_the_item_lies(eye: Eye) -> None:
+    """Bright inside its outline as photographed, dark outside; the box round it."""
+    pixels = bright_item()
+    look = eye.look(pixels)
+    assert look.crop.segmenter == "tiny"
+    assert look.item_rgb.shape == (PICTURE_PX * 3 // 4, PICTURE_PX, 3)
+    scale = PICTURE_PX / pixels.shape[1]
+    x, y = round(150 * scale), round(100 * scale)  # the item's middle
+    assert (look.item_rgb[y, x] == pixels[100, 150]).all()
+    assert look.item_rgb[5, 5].astype(int).sum() < 200  # of 3 x 90
+    x0, y0, x1, y1 = (round(side * scale) for side in look.crop.box_xyxy)
+    for row, column in ((y0, (x0 + x1) // 2), ((y0 + y1) // 2, x0)):
+        assert (look.item_rgb[row, column] == ITEM).all()
+    drawn = np.zeros(pixels.shape[:2], bool)
+    drawn[60:140, 100:200] = True
+    assert look.covered == pytest.approx(drawn.mean(), abs=0.01)
+
+
+def test_a_cut_out_is_told_in_words(eye: Eye) -> None:
+    """Mask, box, what each look said and how much it counts; cutting and judging timed apart."""
+    look = eye.look(bright_item())
+    assert words.item_title(look) == "#### Segmentation by tiny"
+    assert words.item_text(look).startswith("**Cut out.** The mask is clear (quality ")
+    assert f"covers {look.covered:.0%} of the frame" in words.item_text(look)
+    rows = words.looks_text(look).splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [
+        "whole frame", "cut-out", "**together**",
+    ]  # fmt: skip
+    cut, whole = look.glance.prediction.parts
+    assert f"{whole.probs.max():.1%} | {1 - look.crop.share:.0%} |" in rows[2]
+    assert f"{cut.probs.max():.1%} | {look.crop.share:.0%} |" in rows[3]
+    assert f"{look.decision.label} {look.decision.confidence:.1%}" in rows[4]
+    spent = words.time_text(look).splitlines()
+    assert "ms** to cut out (" in spent[0] and "ms** to judge both looks (" in spent[1]
+
+
+def test_a_poor_mask_says_why_and_what_was_judged(eye: Eye) -> None:
+    """The frame undimmed, the reason, one look that counts all; the time of cutting stays."""
+    look = eye.look(RED)  # nothing bright
+    assert look.crop.mask is None and look.covered == 0
+    assert (look.item_rgb == RED[0, 0]).all()
+    assert words.item_title(look) == "#### Segmentation: none good enough"
+    assert words.item_text(look) == "**Not cut out.** tiny: empty mask, whole frame judged."
+    assert words.looks_text(look).splitlines()[2:] == [
+        f"| whole frame | red {look.decision.confidence:.1%} | 100% |"
+    ]
+    assert "ms** to judge the whole frame (" in words.time_text(look)
+
+
+def test_without_a_segmenter_the_page_says_so(open_eye: Callable[[str], Eye]) -> None:
+    """No time of cutting, and no word of a mask that nobody asked for."""
+    look = open_eye("none").look(bright_item())
+    assert look.crop.mask is None
+    assert "--segment none" in words.item_text(look)
+    assert "cut out" not in words.time_text(look)
+
+
+@pytest.mark.parametrize(
+    ("quality", "word"), [(0.4, "just good enough"), (0.6, "fair"), (0.8, "clear"), (1.0, "clear")]
+)
+def test_a_quality_has_a_word(quality: float, word: str) -> None:
+    """From the least that is cut at all to the best."""
+    assert words.quality_word(quality) == word
+
+
+def test_a_class_with_a_bar_in_its_name_stays_in_its_column(eye: Eye) -> None:
+    """Classes are folders, and a folder may have any name."""
+    look = dataclasses.replace(eye.look(RED), labels=("a|b", "green", "blue"))
+    assert "| a\\|b " in words.looks_text(look)
+
+
+def test_a_slow_step_is_not_repeated_for_its_time() -> None:
+    """The first call counts not; one more is timed, and no further where it took long."""
+    calls: list[float] = []
+
+    def slow() -> int:
+        time.sleep(ENOUGH_S + 0.05)
+        calls.append(0)
+        return len(calls)
+
+    found, span = timed(slow)
+    assert (found, span.calls) == (2, 1)
+    assert span.ms > 1000 * ENOUGH_S
+    assert timed(lambda: 7)[1].calls == TIMES
 
 
 def test_without_gradio_one_sentence_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,15 +219,48 @@ def test_a_strange_port_is_refused(write_bundle: Callable[..., Path]) -> None:
         demo(write_bundle(), 70000)
 
 
+@pytest.mark.parametrize("kind", ["unheard-of", "", "difference"])
+def test_a_segmenter_that_cannot_be_had_is_one_sentence(
+    kind: str, write_bundle: Callable[..., Path]
+) -> None:
+    """Before anything is loaded: what was said and what is allowed."""
+    from trainer.cli_report import demo
+
+    with pytest.raises(UsageError, match=r"--segment .*allowed are tiny, none, rembg"):
+        demo(write_bundle(), segment=kind)
+
+
+def test_a_missing_rembg_is_one_sentence(
+    write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said at the start, with the command that brings it, not at the first picture."""
+    usual = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "rembg" else usual(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install 'smartbin\[segment\]', or choose"):
+        page.serve(write_bundle(), free_port(), print, segmenter="rembg")
+
+
+def test_what_is_no_picture_is_said_by_its_name(eye: Eye, tmp_path: Path) -> None:
+    """The reader's sentence without the folder it lies in; a page emptied is as it began."""
+    path = tmp_path / "letter.jpg"
+    path.write_text("no picture")
+    refused = page.answer(eye, {"path": str(path)})
+    assert refused[0].startswith("### not a picture that can be judged\nletter.jpg: ")
+    assert refused[1:] == page.answer(eye, None)[1:]
+    assert page.answer(eye, None)[0] == ""
+
+
 @with_gradio
 @pytest.mark.trainer
-def test_the_page_builds_without_analytics(eye: page.Eye) -> None:
+def test_the_page_builds_without_analytics(eye: Eye) -> None:
     """Gradio's own switch is off, in the page and in the environment."""
     blocks = page.build(eye)
     assert blocks.analytics_enabled is False
     texts = str(blocks.get_config_file())
     assert "tiny@3" in texts
-    assert "Segmentation:** none" in texts
+    assert "Segmentation:** tiny" in texts
 
 
 @with_gradio
@@ -130,7 +278,7 @@ def test_the_page_answers_on_loopback_under_its_policy(address: str) -> None:
 
 @with_gradio
 @pytest.mark.trainer
-def test_a_taken_port_is_one_sentence(eye: page.Eye, address: str) -> None:
+def test_a_taken_port_is_one_sentence(eye: Eye, address: str) -> None:
     """Two pages on one port: the second says what to do."""
     port = int(address.rstrip("/").rpartition(":")[2])
     with pytest.raises(SmartbinError, match=f"--port {port}: cannot be listened on"):
