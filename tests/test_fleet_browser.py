@@ -14,7 +14,6 @@ import json
 import math
 import os
 import random
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from edge.fleet.cards import read_cards
 from edge.fleet.drift_watch import DriftWatch
 from edge.fleet.monitor import Monitor
 from edge.values import Message
+from tests.browser import CHROMIUM, DRIVER, MISSING, chromium
 from tests.fleet_harness import LABELS, MODEL, Bin, RunningMonitor, Voice, settings_for
 from tests.harness import ROOT, Mosquitto, wait_for
 
@@ -41,14 +41,10 @@ from selenium.common.exceptions import (  # noqa: E402  after the check that it 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.mosquitto,
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="Chromium is not installed: apt install chromium-driver"
-    ),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
 PASSWORD = "a-good-password"
 SICK = ("north", "market-7")
@@ -60,18 +56,8 @@ LONG_PATH = f"bins/{LONG.site}/{LONG.name}"
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1280,900")
-    options.add_argument("--hide-scrollbars")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    driver.set_page_load_timeout(200)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path) as driver:
+        yield driver
 
 
 @pytest.fixture
