@@ -15,6 +15,7 @@ from trainer import (
     cli_challenge,
     cli_data,
     cli_learn,
+    cli_operators,
     cli_release,
     cli_report,
     cli_segment,
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.registered_commands += cli_data.app.registered_commands
 app.registered_commands += cli_train.app.registered_commands
 app.registered_commands += cli_tensorrt.app.registered_commands
+app.registered_commands += cli_operators.app.registered_commands
 app.registered_commands += cli_learn.app.registered_commands
 app.registered_commands += cli_release.app.registered_commands
 app.registered_commands += cli_challenge.app.registered_commands
@@ -137,7 +139,10 @@ def quantize(
     data_licence: Licence = "not stated",
     as_json: AsJson = False,
 ) -> None:
-    """Export a training, make it int8, calibrate and measure it, and write both bundles."""
+    """Export a training, make it int8, calibrate and measure it, and write both bundles.
+
+    Every operator's int8 error goes to NAME.int8.operators.csv beside them, worst first.
+    """
     from trainer import pipeline
     from trainer.checkpoint import load_trained
 
@@ -263,6 +268,7 @@ def _figures_text(figures: dict[str, Any], out: Path, name: str) -> str:
         lines.append(line)
     agreement = figures["int8_label_agreement"]
     lines.append(f"int8 ({figures['int8_variant']}) says what fp32 says on {agreement:.2%}")
+    lines.append(f"every operator's int8 error: {figures['operators']}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from edge.bundle import load_bundle
 from edge.preprocess import Preprocessing, Tensor
-from trainer import bundles, quantize
+from trainer import bundles, operators, quantize
+from trainer.audit_run import save_whole
 from trainer.augment import Augmenter, Cutouts
 from trainer.backbones import normalisation
 from trainer.background import KINDS, challenge
@@ -28,7 +29,7 @@ from trainer.parallel import ALONE, World
 from trainer.progress import bar
 from trainer.rawinput import take_bytes
 from trainer.recipe import Recipe, find_recipe
-from trainer.scoring import accuracy_entry, report
+from trainer.scoring import Labels, accuracy_entry, report
 from trainer.segment.truth import is_whole
 from trainer.surfaces import training_bank
 from trainer.teachers import load as load_teachers
@@ -143,7 +144,7 @@ def package(
     """Export, quantize, calibrate, measure, and write NAME.fp32 and NAME.int8 into `out`.
 
     Returns what was measured, for the table of experiments. Nothing is written into `out` before
-    everything has been measured.
+    everything has been measured; the table of operators, NAME.int8.operators.csv, comes last.
     """
     spec = preprocessing_of(trained.recipe)
     fp32 = export(trained.net, spec.size_px)
@@ -157,6 +158,8 @@ def package(
         "int8_label_agreement": int8.chosen.agreement,
         "int8_variant": int8.chosen.name,
     }
+    lost = _operators(fp32, int8.onnx, val, truth)
+    say(operators.as_text(lost))
     notes = _notes(trained, source, int8)
     models = []
     for precision, onnx, logits in (
@@ -175,7 +178,17 @@ def package(
     version = max(bundles.next_version(out / f"{name}.{m.precision}.onnx") for m in models)
     for model in models:
         bundles.write_bundle(out / f"{name}.{model.precision}.onnx", model, version)
-    return figures
+    table = out / f"{name}.int8.operators.csv"
+    save_whole(table, operators.as_csv(lost))
+    return {**figures, "operators": str(table)}
+
+
+def _operators(fp32: bytes, int8: bytes, val: Tensor, truth: Labels) -> list[operators.Operator]:
+    """Every operator's error on a few validation pictures of each class."""
+    rows = quantize.calibration_rows(truth, operators.PICTURES, 0)
+    with bar("operators", len(rows)) as tick:
+        pictures = [val[i : i + 1] for i in rows]
+        return operators.measure(quantize.preprocessed(fp32), int8, pictures, tick)
 
 
 def _calibration_inputs(recipe: Recipe, source: Source) -> Tensor:

@@ -177,9 +177,8 @@ def quantize_once(fp32: bytes, calibration: Tensor, variant: Variant) -> bytes:
     if variant.percentile is not None:
         options["CalibPercentile"] = variant.percentile
     with _quiet(), tempfile.TemporaryDirectory(prefix="smartbin-int8-") as folder:
-        plain, ready, out = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))
-        plain.write_bytes(fp32)
-        quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        ready, out = (Path(folder) / name for name in ("a.onnx", "b.onnx"))
+        ready.write_bytes(preprocessed(fp32))
         quantize_static(
             ready,
             out,
@@ -193,6 +192,15 @@ def quantize_once(fp32: bytes, calibration: Tensor, variant: Variant) -> bytes:
             extra_options=options,
         )
         return _tidied(onnx.load(out))
+
+
+def preprocessed(fp32: bytes) -> bytes:
+    """The float network as quantizing takes it: shapes known, what can be fused is fused."""
+    with _quiet(), tempfile.TemporaryDirectory(prefix="smartbin-float-") as folder:
+        plain, ready = (Path(folder) / name for name in ("a.onnx", "b.onnx"))
+        plain.write_bytes(fp32)
+        quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        return ready.read_bytes()
 
 
 @contextmanager
