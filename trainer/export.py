@@ -97,7 +97,7 @@ def _name_the_mean(graph: onnx.GraphProto) -> None:
         if node.op_type != "ReduceMean" or node.input[1] not in constants:
             continue
         kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
-        if kept and constants[node.input[1]].tolist() in ([2, 3], [-2, -1]):
+        if kept and sorted(constants[node.input[1]].tolist()) in ([2, 3], [-2, -1]):
             node.op_type = "GlobalAveragePool"
             del node.attribute[:], node.input[1:]
 
