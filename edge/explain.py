@@ -103,7 +103,7 @@ def explain(
     if look.crop.beside is not None:
         words = f"cut-out, counts {look.crop.share:.0%}; whole frame, {1 - look.crop.share:.0%}"
     if look.prediction is None:
-        words = "nothing: what is empty is not judged"
+        words = "what it would have seen: what is empty is not judged"
     _panel(canvas, "What the network sees", words, _looks(look, preprocessing), x[2], y0)
     if look.decision.label is not None:
         label = labels.index(look.decision.label)

@@ -447,6 +447,8 @@ def test_a_network_that_cannot_be_fetched_is_said_with_its_remedy(
 ) -> None:
     """Offline, with nothing in U2NET_HOME: which file is missing and where it goes."""
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
+    for exempt in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(exempt, raising=False)
     for scheme in ("http", "https"):  # nobody listens there, so no name is looked up
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     segmenter = build_segmenter("rembg", session="silueta", patient=True, memory_mb=2000)

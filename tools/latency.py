@@ -59,14 +59,21 @@ def timed(steps: dict[str, Callable[[], object]], rounds: int) -> tuple[Spent, S
     return first, others
 
 
+def _rounds(text: str) -> int:
+    rounds = int(text)
+    if rounds < 1:
+        raise argparse.ArgumentTypeError(f"{rounds}: must be 1 or more")
+    return rounds
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--rounds", type=_rounds, default=400)
     parser.add_argument("--models", type=Path, default=shipped("models/student.int8.onnx").parent)
     chosen = parser.parse_args()
     first, others = timed(steps_of(chosen.models), chosen.rounds)
-    print(f"{'ms on one core':<26} {'in a row':<28} after another step")
+    print(f"{'ms, 10th to 90th pct':<26} {'in a row':<28} after another step")
     for name in first:
         row, turns = (
             "p50 {1:5.2f}  ({0:.2f} to {2:.2f})".format(*np.percentile(spent[name], (10, 50, 90)))

@@ -91,7 +91,8 @@ def blend(
 
 
 def trainings(first: Path, second: Path, share: float) -> list[dict[str, Any]]:
-    """Every training that the blended weights come from, for the card.
+    """The trainings whose weights were averaged, for the card; a blend made before this was kept
+    counts as one.
 
     `share` is its part of the weights, `seed` and `epochs` are its own, and `differs` is what its
     recipe sets otherwise than that of the first, which the card tells whole.

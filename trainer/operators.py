@@ -98,8 +98,9 @@ def measure(
 ) -> list[Operator]:
     """Every operator of the int8 network, the one that loses most by itself first.
 
-    `inputs` are single pictures as both networks take them. Raises SmartbinError where the int8
-    network was not made of the fp32 one.
+    `inputs` are single pictures as both networks take them. Raises SmartbinError where the two
+    have no tensor in common. Networks that use one weight twice are not known to onnxruntime's
+    matching, which raises errors of its own.
     """
     known, quantized = onnx.load_from_string(fp32), onnx.load_from_string(int8)
     points = points_of(known.graph, quantized.graph)

@@ -45,6 +45,7 @@ QUIET_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
+UPLOADS = "GRADIO_TEMP_DIR"  # the variable that tells Gradio where to keep what was dropped
 Say = Callable[[str], object]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -104,6 +105,8 @@ def answer(eye: Eye, dropped: dict[str, Any] | None) -> tuple[Any, ...]:
     if not dropped or not dropped.get("path"):
         return nothing(eye, "")
     path = Path(dropped["path"])
+    if not was_dropped(path):
+        return nothing(eye, "### not a picture that was dropped here\nDrop one on this page.")
     try:
         look = eye.look(read_picture(path))
     except PictureError as error:
@@ -120,6 +123,15 @@ def answer(eye: Eye, dropped: dict[str, Any] | None) -> tuple[Any, ...]:
         look.map_rgb,
         words.time_text(look),
     )
+
+
+def was_dropped(path: Path) -> bool:
+    """Whether Gradio put the file where it keeps what was dropped: any other is not read.
+
+    Unprocessed, Gradio hands on whatever path a request names, of another user's pictures too.
+    """
+    folder = os.environ.get(UPLOADS)
+    return bool(folder) and path.resolve().is_relative_to(Path(folder or "").resolve())
 
 
 def nothing(eye: Eye, why: str) -> tuple[Any, ...]:
@@ -191,7 +203,7 @@ def serve(
         seer_of(bundle, segmenter, model=model, session=session) as seer,
         tempfile.TemporaryDirectory(prefix="smartbin-demo-") as folder,
     ):
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ[UPLOADS] = folder
         blocks = build(Eye(bundle, seer))
         # A plain kill, too, must delete what was dropped.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

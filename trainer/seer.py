@@ -13,6 +13,8 @@ from edge.segmenters import Segmenter, build_segmenter
 from edge.values import Crop, Decision, Frame, Item, Pixels, Prediction
 from trainer.report_scores import decide_one
 
+MEMORY_MB = 4000.0  # of rembg's process: no bin runs beside it, and its large networks need it
+
 
 @dataclass(frozen=True, slots=True)
 class Glance:
@@ -60,7 +62,13 @@ def seer_of(
     `model` and `session` are those of `build_segmenter`, which says what it raises.
     """
     cutter = build_segmenter(
-        segmenter, judge=judge, model=model, session=session, patient=True, timeout_s=60.0
+        segmenter,
+        judge=judge,
+        model=model,
+        session=session,
+        patient=True,
+        timeout_s=60.0,
+        memory_mb=MEMORY_MB,
     )
     try:
         yield Seer(bundle, cutter)

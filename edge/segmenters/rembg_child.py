@@ -37,16 +37,25 @@ def main() -> None:
         masks = Masks(order["session"], order["model"], threads=order["threads"])
         talk.say(ready=True)
         _serve(masks, memory, talk)
-    except OSError as error:  # requests' errors are such, too
-        name = f"{order['session']}.onnx"
-        home = os.environ.get("U2NET_HOME", "~/.u2net")
-        why = f"{name} cannot be opened or fetched ({type(error).__name__}); put it into {home}"
-        talk.say(fault=why[:MAX_TEXT])
+    except NoNetwork as error:
+        talk.say(fault=str(error)[:MAX_TEXT])
         sys.exit(1)
     except Exception as error:  # rembg's and onnxruntime's own share no nameable base
         traceback.print_exc()
         talk.say(fault=f"{type(error).__name__}: {error}"[:MAX_TEXT].replace("\n", " "))
         sys.exit(1)
+
+
+class NoNetwork(Exception):
+    """The network of a session is not there and cannot be fetched; told in one sentence."""
+
+
+def no_network(session: str, error: OSError) -> NoNetwork:
+    """Which file is missing, why, and where it goes."""
+    why = error.strerror or type(error).__name__  # requests' errors are OSErrors without the first
+    home = os.environ.get("U2NET_HOME")
+    where = f"put it into {home}" if home else "set U2NET_HOME to a folder that holds it"
+    return NoNetwork(f"{session}.onnx cannot be opened or fetched ({why}); {where}")
 
 
 def _serve(masks: Masks, memory: mmap.mmap, talk: Talk) -> None:
@@ -80,7 +89,12 @@ class Masks:
             if not model:
                 raise ValueError(f"session {session}: name its .onnx as segmenter.model")
             options["model_path"] = str(Path(model).resolve())
-        self._session = new_session(session, **options)
+        try:
+            self._session = new_session(session, **options)
+        except OSError as error:
+            if session in CUSTOM_SESSIONS:
+                raise
+            raise no_network(session, error) from error
         if session == CUSTOM:
             _follow_card(self._session, Path(model).with_suffix(".json"))
 

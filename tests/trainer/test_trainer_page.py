@@ -6,16 +6,17 @@ import builtins
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -27,7 +28,7 @@ from tests.harness import ROOT, free_port
 from tests.masknets import write_mask_net
 from trainer import page
 from trainer import page_words as words
-from trainer.page_eye import ENOUGH_S, PICTURE_PX, TIMES, Eye, timed
+from trainer.page_eye import ENOUGH_S, PICTURE_PX, TIMES, Eye, Span, timed
 from trainer.seer import seer_of
 
 with_gradio = pytest.mark.skipif(
@@ -163,17 +164,40 @@ def test_a_class_with_a_bar_in_its_name_stays_in_its_column(eye: Eye) -> None:
 
 def test_a_slow_step_is_not_repeated_for_its_time() -> None:
     """The first call counts not; one more is timed, and no further where it took long."""
-    calls: list[float] = []
+    now = [0.0]
 
-    def slow() -> int:
-        time.sleep(ENOUGH_S + 0.05)
-        calls.append(0)
-        return len(calls)
+    def taking(*seconds: float) -> tuple[int, Span]:
+        spent = iter(seconds)
+        calls = itertools.count(1)
 
-    found, span = timed(slow)
-    assert (found, span.calls) == (2, 1)
-    assert span.ms > 1000 * ENOUGH_S
-    assert timed(lambda: 7)[1].calls == TIMES
+        def step() -> int:
+            now[0] += next(spent)
+            return next(calls)
+
+        return timed(step, clock=lambda: now[0])
+
+    assert taking(9.0, ENOUGH_S + 0.25) == (1, Span(1000 * (ENOUGH_S + 0.25), 1))
+    assert taking(9.0, *[0.0625] * TIMES)[1] == Span(62.5, TIMES)
+    # An even count has no middle one: a slow second call is followed by a third.
+    assert taking(0.0, 0.25, 0.5, 0.125)[1] == Span(250.0, 3)
+
+
+def test_a_mask_is_not_lost_by_being_timed(open_eye: Callable[[str], Eye]) -> None:
+    """Asked again for its time alone, a segmenter that has no more answers changes no verdict."""
+    eye = open_eye("tiny")
+    seer, asked = eye._seer, itertools.count()
+    cut = seer.cut
+    whole = cut(np.full((48, 64, 3), 127, np.uint8))
+    seer.cut = lambda pixels: cut(pixels) if next(asked) == 0 else whole  # type: ignore[method-assign]
+    look = eye.look(bright_item())
+    assert look.crop.mask is not None and look.covered > 0
+
+
+def test_a_strip_is_drawn_within_bounds(open_eye: Callable[[str], Eye]) -> None:
+    """A picture of 10 x 20,000 would be a million lines high at the page's width."""
+    look = open_eye("tiny").look(np.full((20_000, 10, 3), 127, np.uint8))
+    height, width = look.item_rgb.shape[:2]
+    assert max(height, width) <= PICTURE_PX and min(height, width) >= 1
 
 
 def test_without_gradio_one_sentence_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,14 +266,36 @@ def test_a_missing_rembg_is_one_sentence(
         page.serve(write_bundle(), free_port(), print, segmenter="rembg")
 
 
-def test_what_is_no_picture_is_said_by_its_name(eye: Eye, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_said_by_its_name(
+    eye: Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The reader's sentence without the folder it lies in; a page emptied is as it began."""
+    monkeypatch.setenv(page.UPLOADS, str(tmp_path))
     path = tmp_path / "letter.jpg"
     path.write_text("no picture")
     refused = page.answer(eye, {"path": str(path)})
     assert refused[0].startswith("### not a picture that can be judged\nletter.jpg: ")
     assert refused[1:] == page.answer(eye, None)[1:]
     assert page.answer(eye, None)[0] == ""
+
+
+@pytest.mark.parametrize("named", ["own.png", "missing.png", "dropped/../own.png", "dropped/link"])
+def test_no_file_but_a_dropped_one_is_read(
+    eye: Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """A request may name any path: what lies elsewhere, or not at all, gets one same answer."""
+    dropped = tmp_path / "dropped"
+    dropped.mkdir()
+    assert cv2.imwrite(str(tmp_path / "own.png"), RED)
+    (dropped / "link").symlink_to(tmp_path / "own.png")
+    assert cv2.imwrite(str(dropped / "good.png"), RED)
+    monkeypatch.setenv(page.UPLOADS, str(dropped))
+    refused = page.answer(eye, {"path": str(tmp_path / named)})
+    assert refused[0] == "### not a picture that was dropped here\nDrop one on this page."
+    assert refused[1:] == page.answer(eye, None)[1:]
+    assert page.answer(eye, {"path": str(dropped / "good.png")})[1]
+    monkeypatch.delenv(page.UPLOADS)
+    assert not page.was_dropped(dropped / "good.png")
 
 
 @with_gradio
