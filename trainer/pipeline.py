@@ -153,7 +153,7 @@ def package(
     truth = truth_of(source.val, trained.classes)
     examples = _calibration_inputs(trained.recipe, source)
     least = trained.recipe.int8.least_agreement
-    int8 = quantize.quantize(fp32, examples, val, truth, least_agreement=least, say=say)
+    int8 = quantize.quantize(fp32, examples, val, truth, least_agreement=least, spec=spec, say=say)
     figures: dict[str, Any] = {
         "int8_label_agreement": int8.chosen.agreement,
         "int8_variant": int8.chosen.name,

@@ -130,18 +130,20 @@ def quantize(
     truth: Labels,
     *,
     least_agreement: float,
+    spec: Preprocessing | None = None,
     variants: Sequence[Variant] = VARIANTS,
     say: Callable[[str], object] = lambda text: None,
 ) -> Quantized:
     """Try the variants on validation inputs (n, 3, S, S) and keep the one closest to fp32.
 
-    Raises SmartbinError where even that agrees with fp32 on a smaller share than it must.
+    `spec` is what made those inputs of bytes. Raises SmartbinError where even that agrees with fp32
+    on a smaller share than it must.
     """
     reference = logits_of(fp32, val)
     best: tuple[Tried, bytes, npt.NDArray[np.float32]] | None = None
     tried = []
     for variant in variants:
-        int8 = quantize_once(fp32, calibration, variant)
+        int8 = quantize_once(fp32, calibration, variant, spec)
         logits = logits_of(int8, val)
         result = compare(variant.name, reference, logits, truth, len(int8))
         say(
@@ -166,8 +168,13 @@ def refuse_disagreement(result: Tried, least_agreement: float) -> None:
         )
 
 
-def quantize_once(fp32: bytes, calibration: Tensor, variant: Variant) -> bytes:
-    """ONNX bytes with QuantizeLinear and DequantizeLinear around every convolution."""
+def quantize_once(
+    fp32: bytes, calibration: Tensor, variant: Variant, spec: Preprocessing | None = None
+) -> bytes:
+    """ONNX bytes with QuantizeLinear and DequantizeLinear around every convolution.
+
+    With `spec` the steps of the input are the bytes it was made of, where they can be.
+    """
     usable = len(calibration) - len(calibration) % STRIDE or len(calibration)
     options: dict[str, object] = {
         "ActivationSymmetric": False,
@@ -176,6 +183,8 @@ def quantize_once(fp32: bytes, calibration: Tensor, variant: Variant) -> bytes:
     }
     if variant.percentile is not None:
         options["CalibPercentile"] = variant.percentile
+    if spec is not None:
+        options["TensorQuantOverrides"] = byte_steps(spec)
     with _quiet(), tempfile.TemporaryDirectory(prefix="smartbin-int8-") as folder:
         ready, out = (Path(folder) / name for name in ("a.onnx", "b.onnx"))
         ready.write_bytes(preprocessed(fp32))
@@ -192,6 +201,24 @@ def quantize_once(fp32: bytes, calibration: Tensor, variant: Variant) -> bytes:
             extra_options=options,
         )
         return _tidied(onnx.load(out))
+
+
+def byte_steps(spec: Preprocessing) -> dict[str, list[dict[str, object]]]:
+    """The input's scale and zero point that give each byte back; empty where channels differ.
+
+    Its range is known. A percentile would cut a level off it, and the network could no longer take
+    bytes as they are (trainer.rawinput), which cost a millisecond.
+    """
+    mean, std = spec.mean[0], spec.std[0]
+    alike = set(spec.mean) == {mean} and set(spec.std) == {std}
+    if not alike or mean != int(mean) or not 0 <= mean <= 255:
+        return {}
+    steps = {
+        "quant_type": QuantType.QUInt8,
+        "scale": np.array(1 / std, np.float32),
+        "zero_point": np.array(int(mean), np.uint8),
+    }
+    return {INPUT: [steps]}
 
 
 def preprocessed(fp32: bytes) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+import onnx
 import torch
 
 from edge.preprocess import Preprocessing, prepare
@@ -45,6 +46,18 @@ def test_int8_answers_are_equal_to_the_bit() -> None:
     examples = np.concatenate([prepare(p, SPEC) for p in pictures(16)])
     int8 = quantize.quantize_once(exported(), examples, quantize.VARIANTS[0])
     assert worst_difference(int8, SPEC) == 0
+
+
+@pytest.mark.parametrize("variant", quantize.VARIANTS, ids=lambda variant: variant.name)
+def test_no_way_of_calibration_puts_floats_before_the_network(variant: quantize.Variant) -> None:
+    """Dull pictures: a learned range of the input would not be that of bytes, and cost a cast."""
+    dull = [(64 + p // 2).astype(np.uint8) for p in pictures(16)]
+    examples = np.concatenate([prepare(p, SPEC) for p in dull])
+    int8 = quantize.quantize_once(exported(), examples, variant, SPEC)
+    kinds = {node.op_type for node in onnx.load_from_string(take_bytes(int8, SPEC)).graph.node}
+    assert not kinds & {"Cast", "Sub", "Div"}
+    assert worst_difference(int8, SPEC) == 0
+    assert quantize.byte_steps(Preprocessing(SIZE_PX, (123.675, 116.28, 103.53), SPEC.std)) == {}
 
 
 def test_fp32_answers_are_equal_up_to_rounding() -> None:

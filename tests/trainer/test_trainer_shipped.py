@@ -64,6 +64,14 @@ def test_cards_name_no_path_of_the_machine_that_trained(path: Path) -> None:
             assert folder not in text
 
 
+@pytest.mark.parametrize("name", ["student", "student-organic"])
+def test_no_float_stands_before_an_int8_student(name: str) -> None:
+    """A cast of the picture and its normalisation would cost half the network's time again."""
+    onnx = pytest.importorskip("onnx")
+    network = onnx.load(MODELS / f"{name}.int8.onnx").graph
+    assert not {node.op_type for node in network.node} & {"Cast", "Sub", "Div"}
+
+
 @with_photos
 def test_the_student_reaches_its_target_on_official_val() -> None:
     """92 % or more as int8, and exactly the figure that its card states."""
