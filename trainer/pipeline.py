@@ -205,7 +205,7 @@ def _calibration_inputs(recipe: Recipe, source: Source) -> Tensor:
 
 def _notes(trained: Trained, source: Source, int8: quantize.Quantized) -> dict[str, Any]:
     return {
-        "recipe": trained.recipe.as_dict(),
+        "recipe": told_recipe(trained.recipe),
         "seeds": {"training": trained.recipe.training.seed},
         "best_epoch": trained.epoch,
         **trained.notes,
@@ -217,6 +217,15 @@ def _notes(trained: Trained, source: Source, int8: quantize.Quantized) -> dict[s
         },
         "chosen_by": "validation: best epoch, calibration variant, temperature and thresholds",
     }
+
+
+def told_recipe(recipe: Recipe) -> dict[str, Any]:
+    """As a card tells it: of a file of weights its folder and name, not where this machine has it."""
+    told = recipe.as_dict()
+    start = Path(told["network"]["weights"])
+    if start.is_absolute():
+        told["network"]["weights"] = "/".join(start.parts[-2:])
+    return told
 
 
 def measure(

@@ -23,7 +23,7 @@ from trainer.calibrate import Calibration  # noqa: E402
 from trainer.checkpoint import Trained  # noqa: E402
 from trainer.data import scan, split_random  # noqa: E402
 from trainer.models import build  # noqa: E402
-from trainer.pipeline import package, preprocessing_of  # noqa: E402
+from trainer.pipeline import package, preprocessing_of, told_recipe  # noqa: E402
 from trainer.recipe import parse_recipe  # noqa: E402
 
 pytestmark = pytest.mark.trainer
@@ -60,6 +60,20 @@ def test_export_agrees_with_torch_and_has_no_batchnorm() -> None:
     with torch.no_grad():
         expected = net(torch.from_numpy(batch)).numpy()
     assert np.allclose(Runtime(data, name="x").run(batch), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("/home/me/runs/first/best.pt", "first/best.pt"),
+        ("runs/first/best.pt", "runs/first/best.pt"),
+        ("package", "package"),
+    ],
+)
+def test_a_card_tells_no_folder_of_the_machine_that_trained(start: str, told: str) -> None:
+    """The weights that a training began with, wherever they lay there."""
+    recipe = parse_recipe(f'[network]\nweights = "{start}"\n', where="here")
+    assert told_recipe(recipe)["network"]["weights"] == told
 
 
 def test_the_mean_over_places_is_exported_as_the_pooling_that_it_is() -> None:
