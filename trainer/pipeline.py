@@ -220,7 +220,7 @@ def _notes(trained: Trained, source: Source, int8: quantize.Quantized) -> dict[s
 
 
 def told_recipe(recipe: Recipe) -> dict[str, Any]:
-    """As a card tells it: of a file of weights its folder and name, not where this machine has it."""
+    """As a card tells it: of a file of weights its folder and name, not where it lay here."""
     told = recipe.as_dict()
     start = Path(told["network"]["weights"])
     if start.is_absolute():
