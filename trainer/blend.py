@@ -97,23 +97,23 @@ def trainings(first: Path, second: Path, share: float) -> list[dict[str, Any]]:
     `share` is its part of the weights, `seed` and `epochs` are its own, and `differs` is what its
     recipe sets otherwise than that of the first, which the card tells whole.
     """
-    own = flat(_recipe(first))
+    contents = {path: checkpoint.load(path) for path in (first, second)}
+    own = flat(_recipe(contents[first], first))
     found: list[dict[str, Any]] = []
     for path, part in ((first, 1 - share), (second, share)):
-        content = checkpoint.load(path)
+        content, recipe = contents[path], _recipe(contents[path], path)
         before = content.get("notes", {}).get("blend", {}).get("trainings")
-        for one in before or [_told(content, path)]:
-            values = flat(_recipe(path)) | one["differs"]
+        for one in before or [_told(recipe, int(content["epoch"]))]:
+            values = flat(recipe) | one["differs"]
             other = {k: v for k, v in values.items() if k not in HIDDEN and v != own[k]}
             told = {**one, "share": round(one["share"] * part, 4), "differs": other}
             found += [told] if told["share"] else []
     return found
 
 
-def _told(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    recipe = _recipe(path)
-    seed, epoch = recipe.training.seed, int(content["epoch"])
-    return {"recipe": recipe.name, "share": 1.0, "seed": seed, "epochs": epoch, "differs": {}}
+def _told(recipe: Recipe, epochs: int) -> dict[str, Any]:
+    seed = recipe.training.seed
+    return {"recipe": recipe.name, "share": 1.0, "seed": seed, "epochs": epochs, "differs": {}}
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _recipe(path: Path) -> Recipe:
-    return parse_recipe(checkpoint.load(path)["recipe"], where=str(path))
+def _recipe(content: dict[str, Any], path: Path) -> Recipe:
+    return parse_recipe(content["recipe"], where=str(path))
 
 
 def _recipe_of(path: Path) -> str:
@@ -135,7 +135,7 @@ def _recipe_of(path: Path) -> str:
     content = checkpoint.load(path)
     if made := content.get("notes", {}).get("blend"):
         return f"{' + '.join(made['of'])} ({made['share']:g} of the second)"
-    return _recipe(path).name
+    return _recipe(content, path).name
 
 
 def _score(trained: Trained, val: ValSet) -> Score:

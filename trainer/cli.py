@@ -268,7 +268,8 @@ def _figures_text(figures: dict[str, Any], out: Path, name: str) -> str:
         lines.append(line)
     agreement = figures["int8_label_agreement"]
     lines.append(f"int8 ({figures['int8_variant']}) says what fp32 says on {agreement:.2%}")
-    lines.append(f"every operator's int8 error: {figures['operators']}")
+    if "operators" in figures:
+        lines.append(f"every operator's int8 error: {figures['operators']}")
     return "\n".join(lines)
 
 

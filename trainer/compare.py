@@ -8,16 +8,15 @@ of them alike.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from edge.errors import MissingExtraError
-from trainer import backbones, pipeline
+from trainer import backbones, pipeline, tables
 from trainer.audit_run import save_whole
 from trainer.bundles import Source
 from trainer.checkpoint import load_trained
@@ -103,7 +102,7 @@ def compare(
         rows.append(_row(recipe, source, folders, budget, device, say))
         scored = share_text(rows[-1].accuracy, rows[-1].val)
         say(f"{recipe.name}: {scored} in {rows[-1].seconds:.0f} s")
-    save_whole(folders.run / "compare.csv", _csv(rows).encode())
+    save_whole(folders.run / "compare.csv", tables.as_csv(rows, Row, decimals=5))
     save_whole(folders.run / "compare.md", as_markdown(rows).encode())
     return rows
 
@@ -169,16 +168,6 @@ def _seconds(folder: Path) -> float:
             with log.open(newline="", encoding="utf-8") as file:
                 total += sum(float(row["seconds"]) for row in csv.DictReader(file))
     return total
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        values = asdict(row).items()
-        writer.writerow({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in values})
-    return text.getvalue()
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

@@ -15,11 +15,9 @@ convolution's output counts with the convolution.
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +29,7 @@ from onnxruntime.quantization.quant_utils import DEQUANT_OUTPUT_SUFFIX, TENSOR_N
 
 from edge.errors import SmartbinError
 from edge.preprocess import Input
+from trainer import tables
 from trainer.bundles import INPUT
 from trainer.rounded import Point, points_of, taken_apart, told
 
@@ -218,13 +217,7 @@ def _worst_channel(wanted: Array, got: Array) -> tuple[float, int]:
 
 def as_csv(rows: Sequence[Operator]) -> bytes:
     """The table, worst first; dB with two decimals."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Operator)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        values = asdict(row).items()
-        writer.writerow({k: f"{v:.2f}" if isinstance(v, float) else v for k, v in values})
-    return text.getvalue().encode()
+    return tables.as_csv(rows, Operator, decimals=2)
 
 
 def as_text(rows: Sequence[Operator], most: int = 5) -> str:

@@ -176,14 +176,15 @@ def package(
     version = max(bundles.next_version(out / f"{name}.{m.precision}.onnx") for m in models)
     for model in models:
         bundles.write_bundle(out / f"{name}.{model.precision}.onnx", model, version)
+    table = out / f"{name}.int8.operators.csv"
     try:
         lost = _operators(fp32, int8.onnx, val, truth)
     except Exception as error:  # onnxruntime's own share no base, and the bundles are good
         why = str(error).splitlines()[0] if str(error) else "no reason given"
         say(f"no table of operators for this network ({type(error).__name__}: {why})")
+        table.unlink(missing_ok=True)  # one of another network would be taken for this one's
         return figures
     say(operators.as_text(lost))
-    table = out / f"{name}.int8.operators.csv"
     save_whole(table, operators.as_csv(lost))
     return {**figures, "operators": str(table)}
 

@@ -21,9 +21,8 @@ from typer.testing import CliRunner  # noqa: E402
 
 from edge.errors import SmartbinError, UsageError  # noqa: E402
 from tests.trainer.synthetic import TINY_RECIPE, write_photos  # noqa: E402
-from trainer import bundles, export, operators, quantize  # noqa: E402
+from trainer import bundles, cli, export, operators, quantize  # noqa: E402
 from trainer.checkpoint import Trained  # noqa: E402
-from trainer.cli import app  # noqa: E402
 from trainer.data import scan, split_random  # noqa: E402
 from trainer.models import build  # noqa: E402
 from trainer.pipeline import package  # noqa: E402
@@ -144,6 +143,8 @@ class Packed:
 
     root: Path
     out: Path
+    trained: Trained
+    source: bundles.Source
     figures: dict[str, Any]
     said: list[str]
 
@@ -151,7 +152,7 @@ class Packed:
         """`smartbin-train operators` on the bundle."""
         bundle = self.out / "s.int8.onnx"
         given = ["--bundle", bundle, "--data", self.root / "images", "--names", self.root / "v.txt"]
-        return CliRunner().invoke(app, ["operators", *map(str, [*given, *more])])
+        return CliRunner().invoke(cli.app, ["operators", *map(str, [*given, *more])])
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     said: list[str] = []
     trained = Trained(net, recipe, photos.classes, 1, train.sha256())
     figures = package(trained, source, None, root / "out", "s", said.append)
-    return Packed(root, root / "out", figures, said)
+    return Packed(root, root / "out", trained, source, figures, said)
 
 
 def test_quantize_writes_the_table(packed: Packed) -> None:
@@ -176,6 +177,26 @@ def test_quantize_writes_the_table(packed: Packed) -> None:
     first = next(csv.DictReader(table.open()))
     assert any(f"{first['name']} ({first['kind']}" in text for text in packed.said)
     assert not list(packed.out.glob("*.partial"))
+
+
+def test_a_table_that_fails_costs_no_bundle(
+    packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both bundles stand, one sentence says why there is no table, and an older one is not left."""
+
+    def fails(*given: object) -> None:
+        raise RuntimeError("tensors of one name\nand a trace")
+
+    monkeypatch.setattr(operators, "measure", fails)
+    said: list[str] = []
+    stale = tmp_path / "s.int8.operators.csv"
+    stale.write_text("of another network")
+    figures = package(packed.trained, packed.source, None, tmp_path, "s", said.append)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"s.{precision}.{end}" for precision in ("fp32", "int8") for end in ("onnx", "json")
+    }
+    assert said[-1].endswith("for this network (RuntimeError: tensors of one name)")
+    assert "operator" not in cli._figures_text(figures, tmp_path, "s")
 
 
 def test_a_bundle_gives_the_table_again(packed: Packed, tmp_path: Path) -> None:
@@ -210,6 +231,6 @@ def test_a_bundle_of_another_training_is_refused(packed: Packed, tmp_path: Path)
 def test_a_bundle_of_another_name_wants_its_fp32_named(tmp_path: Path) -> None:
     """Without NAME.int8.onnx there is no telling where the fp32 form is."""
     command = ["operators", "--bundle", str(tmp_path / "net.onnx"), "--data", str(tmp_path)]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(cli.app, command)
     assert isinstance(done.exception, UsageError)
     assert "is not named NAME.int8.onnx; name --fp32 as well" in str(done.exception)
