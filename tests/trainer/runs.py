@@ -13,6 +13,7 @@ from trainer import pipeline
 from trainer.bundles import Source
 from trainer.checkpoint import load_trained
 from trainer.data import scan, split_random
+from trainer.models import build
 from trainer.recipe import Recipe, parse_recipe
 
 
@@ -20,6 +21,16 @@ def tiny(others: dict[str, Any] | None = None, /, **training: Any) -> Recipe:
     """The tiny recipe; keywords are of its [training], `others` as {"augment.noise": 0}."""
     overrides = {**(others or {}), **{f"training.{key}": v for key, v in training.items()}}
     return parse_recipe(TINY_RECIPE, where="tiny", overrides=overrides)
+
+
+def small_network(seed: int = 0, *, batches: int = 100) -> torch.nn.Module:
+    """Of 32 px, its BatchNorm has seen data, so that folding it is not the identity."""
+    torch.manual_seed(seed)
+    net = build("lite0", 3, blocks=3, head=16, weights="scratch")
+    with torch.no_grad():
+        for _ in range(batches):
+            net(torch.randn(8, 3, 32, 32))
+    return net.eval()
 
 
 def source_in(tmp_path: Path) -> Source:

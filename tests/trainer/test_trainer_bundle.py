@@ -17,6 +17,7 @@ from edge.bundle import load_bundle  # noqa: E402
 from edge.classifier import Classifier  # noqa: E402
 from edge.errors import SmartbinError  # noqa: E402
 from edge.runtime import Runtime  # noqa: E402
+from tests.trainer.runs import small_network as network  # noqa: E402
 from tests.trainer.synthetic import TINY_RECIPE, write_photos  # noqa: E402
 from trainer import bundles, export, quantize  # noqa: E402
 from trainer.calibrate import Calibration  # noqa: E402
@@ -28,16 +29,6 @@ from trainer.recipe import parse_recipe  # noqa: E402
 
 pytestmark = pytest.mark.trainer
 SIZE_PX = 32
-
-
-def network(seed: int = 0) -> torch.nn.Module:
-    """A small network whose BatchNorm has seen data, so that folding it is not the identity."""
-    torch.manual_seed(seed)
-    net = build("lite0", 3, blocks=3, head=16, weights="scratch")
-    with torch.no_grad():
-        for _ in range(100):
-            net(torch.randn(8, 3, SIZE_PX, SIZE_PX))
-    return net.eval()
 
 
 def inputs(count: int, seed: int = 0) -> np.ndarray:

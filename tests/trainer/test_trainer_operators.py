@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 from typer.testing import CliRunner  # noqa: E402
 
 from edge.errors import SmartbinError, UsageError  # noqa: E402
+from tests.trainer.runs import small_network  # noqa: E402
 from tests.trainer.synthetic import TINY_RECIPE, write_photos  # noqa: E402
 from trainer import bundles, cli, export, operators, quantize  # noqa: E402
 from trainer.checkpoint import Trained  # noqa: E402
@@ -33,20 +34,10 @@ SIZE_PX = 32
 SPOILED = "blocks.1.body.0.0"
 
 
-def made(seed: int = 0) -> torch.nn.Module:
-    """A small network whose BatchNorm has seen data."""
-    torch.manual_seed(seed)
-    net = build("lite0", 3, blocks=3, head=16, weights="scratch")
-    with torch.no_grad():
-        for _ in range(5):
-            net(torch.randn(8, 3, SIZE_PX, SIZE_PX))
-    return net.eval()
-
-
 @pytest.fixture(scope="module")
 def pair() -> tuple[bytes, bytes]:
     """A float network and its int8 form, both for (1, 3, 32, 32) float32."""
-    fp32 = export.export(made(), SIZE_PX)
+    fp32 = export.export(small_network(batches=5), SIZE_PX)
     return fp32, quantize.quantize_once(fp32, pictures(32), quantize.VARIANTS[0])
 
 
