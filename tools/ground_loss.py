@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge.bundle import load_bundle
 from edge.classifier import Classifier
+from edge.errors import SmartbinError
 from edge.pictures import read_picture
 from edge.segmenters.cutout import cut_out
 from edge.shipped import shipped
@@ -72,7 +73,10 @@ def main() -> None:
     parser.add_argument("--names", type=Path)
     parser.add_argument("--bundle", type=Path, default=shipped("models/student.int8.onnx"))
     asked = parser.parse_args()
-    hits, whole = judged(asked.bundle, asked.data, asked.masks, asked.names)
+    try:
+        hits, whole = judged(asked.bundle, asked.data, asked.masks, asked.names)
+    except SmartbinError as error:
+        raise SystemExit(str(error)) from error
     print(table(hits, np.array(whole)))
 
 
